@@ -31,6 +31,10 @@ if TYPE_CHECKING:
     from leo_runtime.documents.workload import Workload as Workload
     from leo_runtime.errors import InputError as InputError
     from leo_runtime.errors import LeoError as LeoError
+    from leo_runtime.frame.event_driven import GiveUp as GiveUp
+    from leo_runtime.frame.event_driven import Moment as Moment
+    from leo_runtime.frame.event_driven import Start as Start
+    from leo_runtime.frame.event_driven import event_driven as event_driven
     from leo_runtime.frame.ledger import Ledger as Ledger
     from leo_runtime.frame.ledger import run_ledger as run_ledger
     from leo_runtime.frame.records import FrameResult as FrameResult
@@ -56,6 +60,7 @@ _HOMES = {
     "judge": ("check",),
     "judge.memory": ("check_memory",),
     "judge.window": ("check_window",),
+    "frame.event_driven": ("GiveUp", "Moment", "Start", "event_driven"),
     "frame.ledger": ("Ledger", "run_ledger"),
     "frame.records": ("FrameResult", "Solved"),
     "operators": ("operator",),

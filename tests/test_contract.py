@@ -1,7 +1,8 @@
 """The contract of backends, run over every backend that is installed, and over the example of the documentation."""
 
 import importlib.util
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import closing
 from pathlib import Path
 from types import ModuleType
 
@@ -11,8 +12,17 @@ import pytest
 from hexagon_tools import needs_tools
 from leo_backends.tflite_package import installed
 from leo_runtime.backend import Backend, registry
+from leo_runtime.backend.stage_identity import identity
+from leo_runtime.clock import WallClock
+from leo_runtime.documents.binding import BoundStage
 from leo_runtime.documents.hardware import Processor
+from leo_runtime.documents.workload import DEFAULT_VARIANT
 from leo_runtime.importers.tflite_writer import write_model
+from leo_runtime.operators import BUILT_IN
+from leo_runtime.serving.limits import Limits
+from leo_runtime.serving.server import Server
+from leo_runtime.serving.service import Service
+from leo_runtime.serving.stages import ServedStage
 from leo_runtime.testing import BackendContract, Example, FakeBackend, Tolerance, example, examples
 from small_networks import two_heads
 
@@ -127,6 +137,51 @@ class TestOpenCl(BackendContract):
         return (*examples(folder), *networks(folder))
 
 
+class StageServer:
+    """A server whose stages are loaded when they are first tried."""
+
+    def __init__(self, cpu: Backend) -> None:
+        self.cpu, self.known = cpu, set[str]()
+        clock = WallClock()
+        self.service = Service([], Limits(workers=2), clock)
+        self.server = Server(self.service, ("127.0.0.1", 0), clock)
+        self.server.start()
+
+    def require(self, stage: BoundStage) -> None:
+        if identity(stage, DEFAULT_VARIANT) not in self.known:
+            served = ServedStage(stage, DEFAULT_VARIANT, self.cpu)
+            self.service.add(served, served.identity)
+            self.known.add(served.identity)
+
+
+@pytest.fixture(scope="module")
+def stage_server() -> Iterator[StageServer]:
+    with closing(registry.create(Processor(name="server", backend="cpu"))) as cpu:
+        one = StageServer(cpu)
+        yield one
+        assert one.server.stop()
+
+
+class TestRemote(BackendContract):
+    """Whatever the CPU runs, run by a server: the same bytes."""
+
+    tolerances: Mapping[str, Tolerance] = dict.fromkeys(BUILT_IN, Tolerance(0, 0))
+
+    @pytest.fixture(autouse=True)
+    def _served(self, stage_server: StageServer) -> None:
+        self.served = stage_server
+
+    def make_backend(self) -> Backend:
+        options = {"url": self.served.server.url}
+        return registry.create(Processor(name="cloud", backend="remote", remote=True, options=options))
+
+    def make_examples(self, folder: Path) -> tuple[Example, ...]:
+        made = (*examples(folder), *networks(folder))
+        for one in made:
+            self.served.require(one.stage)
+        return made
+
+
 class TestExample(BackendContract):
     tolerances: Mapping[str, Tolerance] = {"dense": Tolerance(0.01, 0.01)}
 
@@ -140,6 +195,7 @@ def test_every_backend_that_ships_is_tried_here() -> None:
         "cpu",
         "dsp",
         "opencl",
+        "remote",
     }
 
 

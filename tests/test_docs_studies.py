@@ -23,10 +23,10 @@ def consoles() -> list[tuple[str, str]]:
 def test_the_first_study_goes_as_the_page_says(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name in ("first.study.toml", "cheapest.py"):
+    for name in ("first.study.toml", "cheapest.py", "earliest.py"):
         shutil.copy(EXAMPLES / name, tmp_path)
     monkeypatch.chdir(tmp_path)
-    assert len(consoles()) == 5
+    assert len(consoles()) == 6
     for command, says in consoles():
         here = ["--jobs", "0"] if " run " in command else []
         assert main([*command.split(), *here]) == 0
@@ -36,9 +36,11 @@ def test_the_first_study_goes_as_the_page_says(
 def test_its_documents_are_the_examples() -> None:
     text = PAGE.read_text()
     assert f"```toml\n{(EXAMPLES / 'first.study.toml').read_text()}```" in text
-    own = (EXAMPLES / "cheapest.py").read_text()
-    assert own.endswith("\n\n" + re.findall(r"^```python\n(.*?)^```$", text, re.M | re.S)[0])
-    assert len(own.strip().splitlines()) <= 14
+    shown = re.findall(r"^```python\n(.*?)^```$", text, re.M | re.S)
+    for name, code in zip(("cheapest.py", "earliest.py"), shown, strict=True):
+        own = (EXAMPLES / name).read_text()
+        assert own.endswith("\n\n" + code)
+        assert len(own.strip().splitlines()) <= 15
 
 
 def test_every_column_is_told_of() -> None:

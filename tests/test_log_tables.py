@@ -33,6 +33,7 @@ def test_every_table_has_its_rows(parquet: Any, tables: Path) -> None:
         "graphs": 6,
         "stages": 6,
         "transfers": 3,
+        "loads": 0,
         "energy": 3 * (2 + 1 + 1 + 1 + 2) + 1,
     }
     assert rows["stages"][0]["graphs"] == ["knock", "level"]

@@ -245,7 +245,7 @@ def test_criteria_that_an_answer_does_not_give_are_the_rules_own() -> None:
             {"solver": "exact", "limit_ms": 5, "switching_nj": 5},
             "`switching_nj` does nothing with the solver `exact` and `limit_ms`",
         ),
-        ({"solver": 7}, "`solver` is a solver's name or a function from Problem to Placement, got int"),
+        ({"solver": 7}, "a function from Problem to Placement, or an event-driven policy, got int"),
         ({"limit_ms": -1}, "`limit_ms` is at least 0, got -1"),
         ({"limit_nodes": 1.5}, "`limit_nodes` is a whole number, got 1.5"),
         ({"limit_nodes": True}, "`limit_nodes` is a whole number, got True"),

@@ -78,7 +78,8 @@ def _names(command: str, action: argparse.Action) -> tuple[str, Sequence[str], b
 
     match command, action.dest:
         case _, "solver" | "policies":
-            return "solver", tuple(solver.SOLVERS), False
+            event_driven = () if command in ("solve", "explain") else solver.EVENT_DRIVEN
+            return "solver", (*solver.SOLVERS, *event_driven), False
         case (_, "hardware") | ("hardware", "name"):
             return "hardware_or_file", shipped.names("hardware"), True
         case (_, "profile") | ("profiles", "names"):

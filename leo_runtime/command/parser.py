@@ -27,6 +27,7 @@ COMMANDS = {
     "calibrate": "Measure every stage of a workload on every processor that is here, and write a profile.",
     "replay": "Run a recording in virtual time on a phone, then in real time here, and compare policies.",
     "daemon": "Run a workload as a service, from a config file: sources in, answers out.",
+    "serve": "Run a workload's stages for devices elsewhere, by the Open Inference Protocol v2 over HTTP.",
     "compare": "Show what differs between two runs: their set-up, their sums, and answer by answer.",
     "export": "Write what a run's log holds as Parquet tables.",
     "report": "Write a page of a run or a study to look at, in one file (extra `page`).",

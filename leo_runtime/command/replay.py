@@ -164,7 +164,9 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 def run(request: Request) -> int:
     """Replay as asked, print tables or JSON, and write logs and traces. Returns the exit status."""
-    from leo_runtime import shipped, solver
+    from dataclasses import replace
+
+    from leo_runtime import shipped
     from leo_runtime.command import what_if
     from leo_runtime.command.run_files import RunFiles
     from leo_runtime.replay import compare
@@ -177,9 +179,11 @@ def run(request: Request) -> int:
         what_if.show_paths(given, machines[0][1], request.columns)
         return DONE
     recording = _recording(request, given)
-    for name in (request.solver, *(request.policies or ())):
-        solver.named(name)
     placing = _placing(request)
+    for name in (request.solver, *(request.policies or ())):
+        for _, machine in machines:
+            compare.require_placing(replace(placing, policy=name), machine)
+            placing = compare.placing_on(placing, machine)
     others = () if request.no_compare else request.policies
     asked = [(time, machine, _checked(request, given, machine, recording, time)) for time, machine in machines]
     _check_outputs(request)

@@ -117,6 +117,8 @@ class Tally:
             for send in result.transfers:
                 if send.resource is not None:
                     self._busy_us[send.resource] += max(0, send.sent_us - send.start_us)
+            for load in result.loads:
+                self._busy_us[load.resource] += load.loaded_us - load.start_us
             self._solve_us += result.placement.solve_us
             self._meter.add(result, merged)
 

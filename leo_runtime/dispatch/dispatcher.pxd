@@ -13,12 +13,15 @@ cdef class Dispatcher:
     cdef dict _given_up, _abandoned
     cdef list _every_lane, _touched, _out, _loose
     cdef set _lost, _reminded
-    cdef object _next_us, _log, _now_us, _limits, _health
+    cdef object _next_us, _log, _now_us, _limits, _health, _asking, _decisions
+    cdef object _memory
     cdef public bint _everywhere
     cdef bint _hung
 
     @cython.locals(lane=Lane)
     cpdef tuple lanes_ready_us(self, resource, now_us, without=*)
+    @cython.locals(power=Power)
+    cpdef tuple standing(self, resource, now_us, without=*)
     cpdef bint is_running(self, frame, stage, attempt) except -1
     cpdef tuple handle(self, event)
     @cython.locals(frame=Frame, stage=Stage)

@@ -32,6 +32,12 @@ its mode is set aside (`health`): stages that wait to run in it move, as they do
 probe says that it works again. Where the kernels of several stages hang on a processor, one after the other, and
 nothing ended there between, it is lost by itself, as it is where its device is gone, and probed as well. What somebody
 said to be lost is not.
+
+**Event-driven policies.** The stages of a plan that is `undecided` are in no queue. Whenever something has happened,
+the policy is asked about those that are ready, one after the other (`asking`): one that it starts goes into the queue
+of the lane that it chose, behind all that was decided before, and what it reads is sent; the processor is woken at
+once. So the queues of all lanes are in the order of the decisions, and what is in them waits only for transfers whose
+outputs are there. What fails moves as it does in any other plan.
 """
 
 from __future__ import annotations
@@ -44,6 +50,7 @@ from itertools import count as count_up
 from operator import attrgetter
 from typing import Literal
 
+from leo_runtime.dispatch.asking import Asking, Machine
 from leo_runtime.dispatch.events import (
     Arrived,
     CancelStage,
@@ -53,6 +60,9 @@ from leo_runtime.dispatch.events import (
     FrameDropped,
     Instruction,
     LaneRenewed,
+    LoadArrived,
+    LoadEnded,
+    LoadWeights,
     ProbeEnded,
     ProcessorFound,
     ProcessorLost,
@@ -72,6 +82,7 @@ from leo_runtime.dispatch.inflight import (
     GivenUp,
     Job,
     Lane,
+    Load,
     Send,
     Stage,
     broken_frame,
@@ -81,14 +92,19 @@ from leo_runtime.dispatch.inflight import (
     has_decided,
     is_fed,
     is_needed,
+    loaded,
     occupies,
     planned_stage,
 )
 from leo_runtime.dispatch.left import LeftOver, left_over
 from leo_runtime.dispatch.limits import Limits, RunLimit
-from leo_runtime.dispatch.plan import Plan, PlannedSend
+from leo_runtime.dispatch.memory import Found, FrameMemory, Memory, Room, labels_of
+from leo_runtime.dispatch.open_plan import decided
+from leo_runtime.dispatch.plan import Plan, PlannedMemory, PlannedSend, PlannedStay
 from leo_runtime.dispatch.power import Power
 from leo_runtime.dispatch.waits import Patience
+from leo_runtime.documents.problem import Mode
+from leo_runtime.frame.event_driven import EventPolicy, Moment, Option, Start
 
 _number, _key = attrgetter("number"), attrgetter("key")
 
@@ -103,12 +119,15 @@ class Dispatcher:
         ready_us: Mapping[str, tuple[int, ...]] | None = None,
         used_us: Mapping[str, int] | None = None,
         limit: RunLimit | None = None,
+        rooms: Mapping[str, Room] | None = None,
+        policy: EventPolicy | None = None,
         remember: int = 1024,
     ) -> None:
         """`lanes` of every processor and radio; `ready_us`: lanes that something else occupies until then.
 
         `used_us`: until when resources were used before; what lingers stays awake for a while after that. `limit` says
-        when a run is given up; None: never.
+        when a run is given up; None: never. `rooms` are the memories of the processors that weights are loaded to;
+        `policy` decides about the stages of plans that are undecided.
         """
         self._lanes: dict[str, list[Lane]] = {}
         numbers = count_up()
@@ -131,7 +150,10 @@ class Dispatcher:
         )
         self._lost: set[str] = set()
         self._limits = None if limit is None else Limits(limit)
+        self._asking = None if policy is None else Asking(policy)
+        self._decisions = 0
         self._health = Health()
+        self._memory = None if not rooms else Memory(rooms)
         self._hung = False
         """Whether runs hung on a processor, and nothing has ended there since."""
         self._frames: dict[int, Frame] = {}
@@ -162,6 +184,19 @@ class Dispatcher:
         """
         return tuple([lane.free_us(now_us, without) for lane in self._lanes[resource]])
 
+    def standing(
+        self, resource: str, now_us: int, without: Collection[int] = ()
+    ) -> tuple[tuple[int, ...], int | None, int | None, bool, bool]:
+        """`lanes_ready_us`, `waking_until_us`, `used_until_us`, `sleeps` and `in_use` of a resource at once."""
+        power = self._power
+        return (
+            self.lanes_ready_us(resource, now_us, without),
+            power.waking_until_us(resource),
+            power.used_until_us(resource),
+            power.sleeps(resource),
+            power.in_use(resource),
+        )
+
     def left_over(self, release_us: int, now_us: int) -> tuple[LeftOver, ...]:
         """Of the frames that may be placed again, what they have left; the latest first. Times from `release_us` on."""
         found = (left_over(frame, release_us, now_us) for frame in reversed(self._frames.values()))
@@ -189,6 +224,10 @@ class Dispatcher:
     def limits(self) -> Limits | None:
         """By what runs are given up, and how much slower than planned some have been; None: none is."""
         return self._limits
+
+    def memory_found(self, now_us: int) -> tuple[Found, ...]:
+        """What the next frame finds in the memories of processors that weights are loaded to."""
+        return () if self._memory is None else self._memory.found(now_us)
 
     def holds_lane(self, frame: int, stage: str, attempt: int) -> bool:
         """Whether a run that has not ended occupies its lane, whether or not it is waited for."""
@@ -227,6 +266,7 @@ class Dispatcher:
         return (
             *(text for lane in self._every_lane for text in broken_lane(lane)),
             *(text for frame in frames for text in broken_frame(frame, self._lanes)),
+            *(() if self._memory is None else self._memory.broken()),
         )
 
     # The one entry.
@@ -248,6 +288,8 @@ class Dispatcher:
         else:
             self._everywhere = True
             self._handle_rare(event)
+        if self._asking is not None and self._asking.undecided:
+            self._decide(self._asking)
         self._advance()
         self._power.settle()
         out = tuple(self._out)
@@ -263,6 +305,10 @@ class Dispatcher:
             self._power.woken(event.resource, event.at_us)
         elif isinstance(event, StageFailed):
             self._stage_failed(event)
+        elif isinstance(event, LoadEnded):
+            self._load_ended(event)
+        elif isinstance(event, LoadArrived):
+            self._load_arrived(event)
         elif isinstance(event, ProcessorLost):
             self._lose_anew(event.resource, event.error, event.by_itself)
         elif isinstance(event, ProcessorFound):
@@ -294,18 +340,25 @@ class Dispatcher:
             self._place_again(number, again)
         for index, (name, planned) in enumerate(plan.stages.items()):
             stage = frame.stages[name] = planned_stage(frame, name, planned, index)
-            self._queue(stage)
+            if plan.undecided:
+                self._leave_open(stage)
+            else:
+                self._queue(stage)
             self._remind(stage.release_us)
         frame.open = len(frame.stages)
         self._frames[event.frame] = frame
         for planned_send in plan.sends:
             self._add_send(frame.stages[planned_send.stage], planned_send)
+        if plan.memory is not None:
+            self._add_stays(frame, plan.memory)
         self._power.plan(frame, plan, None, self._now_us)
         self._power.hold_anew(frame, plan.holds, self._now_us)
         if self._lost:
             for resource in [resource for resource in plan.uses if resource in self._lost]:
                 self._lose(resource, "")
         self._avoid(frame)
+        if plan.memory is not None:
+            self._require_weights(frame, plan.memory)
         self._finish(frame)
 
     def _place_again(self, number: int, plan: Plan) -> None:
@@ -373,6 +426,107 @@ class Dispatcher:
         self._enlist(send)
         return send
 
+    def _add_stays(self, frame: Frame, planned: PlannedMemory) -> None:
+        """What a frame is to have in memory, and its loads. What is resident may be gone (`_require_weights`)."""
+        assert self._memory is not None, "its machine has loaders"
+        frame.memory = FrameMemory(frame.number, frame.release_us)
+        for stay in planned.stays:
+            if stay.lane is not None:
+                self._add_load(frame, stay, stay.lane)
+            elif not stay.label or self._memory.is_there(stay.target, stay.label):
+                self._add_stay(frame, stay)
+
+    def _add_stay(self, frame: Frame, planned: PlannedStay) -> None:
+        """What is to be in memory without a load."""
+        assert self._memory is not None and frame.memory is not None, "its machine has loaders"
+        key = (frame.release_us + planned.from_us, 0, frame.number, -1)
+        self._memory.plan(frame.memory, planned, key, None)
+
+    def _add_load(self, frame: Frame, planned: PlannedStay, lane: int) -> Load:
+        """A load as it is planned."""
+        assert self._memory is not None and frame.memory is not None, "its machine has loaders"
+        frame.serial += 1
+        key, number = (frame.release_us + planned.from_us, 0, frame.number, frame.serial), len(frame.loads)
+        stay = self._memory.plan(frame.memory, planned, key, number)
+        load = Load(frame, number, stay, self._memory.loader(planned.target), lane, key, planned.stages)
+        frame.loads[number] = load
+        self._queue(load)
+        return load
+
+    def _require_weights(self, frame: Frame, planned: PlannedMemory) -> None:
+        """Weights that were there as a frame was planned, and are gone, are loaded again; or what needs them fails."""
+        assert self._memory is not None and frame.memory is not None, "its machine has loaders"
+        for stay in planned.stays:
+            if not stay.label or stay.lane is not None or self._memory.is_there(stay.target, stay.label):
+                continue
+            names = tuple(
+                name
+                for name in stay.stages
+                if frame.stages[name].state == "waiting" and frame.stages[name].resource == stay.target
+            )
+            if not names:
+                continue
+            if self._memory.has_room(stay.target, stay.bytes, self._now_us):
+                first_us = min(frame.stages[name].key[0] for name in names) - frame.release_us
+                lane = self._shortest_lane(self._memory.loader(stay.target).resource)
+                load = self._add_load(frame, replace(stay, from_us=first_us, stages=names), lane)
+                self._power.move(load, load.on, self._now_us)
+                continue
+            for name in names:
+                if frame.stages[name].state == "waiting":
+                    error = f"its weights `{stay.label}` are no longer on `{stay.target}`, and there is no room"
+                    self._end(frame.stages[name], "failed", error)
+            self._settle(frame)
+
+    def _load_ended(self, event: LoadEnded) -> None:
+        load = self._loading(event)
+        if load is not None and load.state == "loading":
+            load.state = "travelling"
+            load.loaded_us = event.at_us
+            self._free(load)
+        else:
+            self._come_back(event.frame, "", event.load)
+
+    def _load_arrived(self, event: LoadArrived) -> None:
+        assert self._memory is not None, "its machine has loaders"
+        self._memory.arrived(event.frame, event.load)
+        load = self._loading(event)
+        if load is None:
+            self._come_back(event.frame, "", event.load)
+            return
+        if load.state == "loading":
+            load.loaded_us = event.at_us
+            self._free(load)
+        load.state = "arrived"
+        load.arrive_us = event.at_us
+        load.frame.open -= 1
+        self._finish(load.frame)
+
+    def _leave(self, stage: Stage, kept_by: object = None) -> None:
+        """A stage is over, or goes elsewhere: it needs nothing in memory any more, but what `kept_by` says."""
+        if self._memory is None or stage.frame.memory is None:
+            return
+        self._everywhere = True
+        for stay in self._memory.leave(stage.frame.memory, stage.name, kept_by):
+            load = None if stay.load is None else stage.frame.loads[stay.load]
+            if load is not None and load.state == "waiting":
+                self._drop_load(load, "dropped")
+
+    def _drop_load(self, load: Load, state: Literal["dropped", "spared"]) -> None:
+        """A load is not made."""
+        self._unqueue(load)
+        self._power.leave(load, self._now_us)
+        load.state = state
+
+    def _settle_memory(self) -> None:
+        """Let begin what needs no load; what waits for memory may now start on any lane."""
+        assert self._memory is not None, "its machine has loaders"
+        if self._memory.waits():
+            self._everywhere = True
+            for stay in self._memory.settle(self._now_us):
+                if stay.load is not None:
+                    self._drop_load(self._frames[stay.of.frame].loads[stay.load], "spared")
+
     def _stage_ended(self, event: StageEnded) -> None:
         stage = self._running(event.frame, event.stage, event.attempt)
         if stage is None:
@@ -380,6 +534,7 @@ class Dispatcher:
             return
         report = event.report
         self._free(stage)
+        self._leave(stage)
         stage.state = "done"
         stage.report = report
         # A clock that was handed in may go back.
@@ -393,6 +548,8 @@ class Dispatcher:
                 self._limits.observe(stage.in_mode(stage.mode), stage.duration_us, lasted_us)
             if self._hung:
                 self._see_end(stage.resource)
+        if self._asking is not None:
+            self._asking.observe(stage, stage.end_us - stage.start_us)
         if self._patience.see(stage) or stage.name in frame.gates:
             self._everywhere = True
         for name in stage.planned.readers:
@@ -466,6 +623,8 @@ class Dispatcher:
     def _lose(self, resource: str, why: str) -> None:
         self._lost.add(resource)
         self._power.lose(resource)
+        if self._memory is not None:
+            self._memory.lose(resource)
         for frame in list(self._frames.values()):
             hit = [s for s in frame.stages.values() if s.resource == resource and s.state in ("waiting", "running")]
             for stage in hit:
@@ -515,7 +674,8 @@ class Dispatcher:
         aside = self._health.aside
         if not aside:
             return False
-        found = [s for s in frame.stages.values() if s.state == "waiting" and s.in_mode(s.mode) in aside]
+        waiting = [s for s in frame.stages.values() if s.state == "waiting" and s.resource]
+        found = [s for s in waiting if s.in_mode(s.mode) in aside]
         for stage in found:
             if not self._move(stage):
                 self._end(stage, "failed", f"not tried: {aside[stage.in_mode(stage.mode)].why}")
@@ -530,6 +690,9 @@ class Dispatcher:
             lane.given_up = None
             self._touch(lane)
             self._power.use(lane.resource, self._now_us)
+            if self._memory is not None:
+                self._memory.free(lane)
+                self._everywhere = True
 
     def _see_end(self, resource: str) -> None:
         """Something has ended on a processor, which therefore does not hang."""
@@ -553,6 +716,7 @@ class Dispatcher:
                 self._cancel(stage)
                 stage.state = "failed"
                 stage.error = event.error
+                self._leave(stage)
                 frame.open -= 1
             elif stage.state == "waiting":
                 self._end(stage, "failed", event.error)
@@ -561,6 +725,12 @@ class Dispatcher:
                 if send.state == "sending":
                     self._give_up(send)
                 send.state = "dropped"
+                frame.open -= 1
+        for load in frame.loads.values():
+            if load.state in ("loading", "travelling"):
+                if load.state == "loading":
+                    self._give_up(load)
+                load.state = "left"
                 frame.open -= 1
         self._drop_unneeded(frame)
         self._finish(frame)
@@ -581,6 +751,9 @@ class Dispatcher:
         if isinstance(job, Stage):
             lane.given_up.mode = job.in_mode(job.mode)
             self._given_up[job.frame.number, job.name, job.attempt] = lane
+            self._leave(job, kept_by=lane)
+        elif isinstance(job, Load):
+            self._given_up[job.frame.number, "", job.number] = lane
         else:
             self._given_up[job.frame.number, job.stage.name, job.link.target] = lane
 
@@ -591,6 +764,9 @@ class Dispatcher:
             lane.given_up = None
             self._touch(lane)
             self._power.use(lane.resource, self._now_us)
+            if self._memory is not None:
+                self._memory.free(lane)
+                self._everywhere = True
         elif self._abandoned:
             self._return(frame, stage, which, well)
 
@@ -602,6 +778,68 @@ class Dispatcher:
         if self._limits is not None and well:
             self._limits.observe(run.mode, run.planned_us, self._now_us - run.start_us)
         self._out += self._health.returned(run.mode, self._now_us)
+
+    # What an event-driven policy decides.
+
+    def _leave_open(self, stage: Stage) -> None:
+        """Nobody has decided about a stage."""
+        assert self._asking is not None, "who decides about it was said as the dispatcher was made"
+        stage.resource = ""
+        self._asking.undecided.append(stage)
+
+    def _decide(self, asking: Asking) -> None:
+        """Ask the policy about what is ready, until it leaves all that is still waiting."""
+        for frame in list(self._frames.values()):
+            if not frame.started and frame.give_up_us is not None and self._now_us > frame.give_up_us:
+                self._skip(frame)
+        while waiting := asking.ready(self._now_us):
+            machine = self._machine()
+            told = [asking.told(stage, machine) for stage in waiting]
+            stuck = [stage for stage, one in zip(waiting, told, strict=True) if one is None]
+            if stuck:
+                self._fail(stuck[0], "no processor is left that could run it and is linked to what it reads")
+                continue
+            moment = Moment(self._now_us, tuple([one for one in told if one is not None]), machine.free_us)
+            answer = asking.ask(moment)
+            if answer is None:
+                if asking.goes_on(self._every_lane, self._frames.values(), self._now_us):
+                    return
+                answer = asking.left(moment.ready[0])
+            stage = waiting[moment.ready.index(answer.stage)]
+            if isinstance(answer, Start):
+                self._take_up(stage, answer.option)
+            else:
+                self._fail(stage, answer.why)
+
+    def _machine(self) -> Machine:
+        """What a stage finds now."""
+        now_us = self._now_us
+        return Machine(
+            now_us,
+            {resource: self.lanes_ready_us(resource, now_us) for resource in self._lanes},
+            lambda resource, wake_us: self._power.awake_us(resource, wake_us, now_us),
+            self._lost,
+            self._health.aside,
+        )
+
+    def _take_up(self, stage: Stage, option: Option) -> None:
+        """It has been decided where a stage runs."""
+        frame = stage.frame
+        self._decisions += 1
+        modes, start_us = frame.plan.undecided[stage.name].modes, option.start_us - frame.release_us
+        stage.planned = decided(stage.planned, modes, option.mode, option.lane, start_us)
+        stage.take(option.mode, option.lane)
+        stage.key = (self._now_us, 1, self._decisions, 0)
+        self._power.move(stage, stage.resource, self._now_us)
+        self._queue(stage)
+        for name in stage.planned.waits:
+            self._ensure_send(frame.stages[name], stage.resource, self._now_us)
+
+    def _fail(self, stage: Stage, error: str) -> None:
+        """A stage that waits will not run."""
+        self._end(stage, "failed", error)
+        self._settle(stage.frame)
+        self._finish(stage.frame)
 
     # Faults, gates and the end of a frame.
 
@@ -617,6 +855,7 @@ class Dispatcher:
             stage.error = ""
             return
         stage.state = "failed"
+        self._leave(stage)
         stage.frame.open -= 1
 
     def _move(self, stage: Stage) -> bool:
@@ -627,15 +866,18 @@ class Dispatcher:
         others = sorted(stage.planned.others, key=lambda mode: mode.resource in suspects)
         if self._health.aside:
             others = [mode for mode in others if stage.in_mode(mode) not in self._health.aside]
-        mode = next((mode for mode in others if could_run(stage, mode, self._lost)), None)
+        mode = next((m for m in others if could_run(stage, m, self._lost) and self._has_room(stage, m)), None)
         if mode is None:
             return False
         frame = stage.frame
         self._unqueue(stage)
+        self._leave(stage)
         stage.moved = True
         stage.take(mode, self._shortest_lane(mode.resource))
         self._power.move(stage, mode.resource, self._now_us)
         self._queue(stage)
+        if frame.memory is not None:
+            self._add_own_stays(stage, mode)
         for (name, _), send in frame.sends.items():
             if name == stage.name:
                 self._drop(send)  # None has started: the stage was not over.
@@ -644,9 +886,35 @@ class Dispatcher:
             self._ensure_send(frame.stages[name], stage.resource, stage.key[0])
         for name in stage.planned.readers:
             reader = frame.stages[name]
-            if reader.state == "waiting" and reader.resource not in self._lost:
+            if reader.state == "waiting" and reader.resource and reader.resource not in self._lost:
                 self._ensure_send(stage, reader.resource, reader.key[0])
         return True
+
+    def _has_room(self, stage: Stage, mode: Mode) -> bool:
+        """Whether a stage and its weights fit into memory beside all that is planned, whenever it runs."""
+        memory = stage.frame.plan.memory
+        if self._memory is None or memory is None:
+            return True
+        held = mode.memory_bytes + sum([memory.bytes[label] for label in labels_of(mode)])
+        return self._memory.has_room(mode.resource, held, self._now_us)
+
+    def _add_own_stays(self, stage: Stage, mode: Mode) -> None:
+        """What a stage that has moved is to have in memory, by itself."""
+        frame = stage.frame
+        memory = frame.plan.memory
+        if self._memory is None or memory is None or not self._memory.manages(mode.resource):
+            return
+        from_us = stage.key[0] - frame.release_us
+        until_us, names = from_us + mode.duration_us, (stage.name,)
+        for label in labels_of(mode):
+            stay = PlannedStay(label, mode.resource, memory.bytes[label], from_us, until_us, names)
+            if self._memory.is_there(mode.resource, label):
+                self._add_stay(frame, stay)
+            else:
+                lane = self._shortest_lane(self._memory.loader(mode.resource).resource)
+                load = self._add_load(frame, stay, lane)
+                self._power.move(load, load.on, self._now_us)
+        self._add_stay(frame, PlannedStay("", mode.resource, mode.memory_bytes, from_us, until_us, names))
 
     def _ensure_send(self, stage: Stage, target: str, start_us: int) -> None:
         """See to it that the output of a stage gets to a processor where it is now read."""
@@ -678,10 +946,13 @@ class Dispatcher:
 
     def _end(self, stage: Stage, state: Literal["cancelled", "failed"], error: str) -> None:
         """Give up a waiting stage."""
+        if not stage.resource:  # Nobody has decided about it, nor will.
+            stage.take(stage.mode, 0)
         self._unqueue(stage)
         if stage.span is not None and stage.span.is_open and not stage.frame.windowed:
             self._power.use(stage.resource, self._now_us)
         self._power.leave(stage, self._now_us)
+        self._leave(stage)
         stage.state = state
         stage.error = error
         stage.start_us = stage.end_us = self._now_us
@@ -724,16 +995,20 @@ class Dispatcher:
                 tuple(frame.awake) if frame.windowed else None,
                 frame.waits_given_up,
                 frame.admitted_us,
+                *loaded(frame),
             )
         )
         # They hold the frame, and it holds them: without this they would wait for the garbage collector.
         frame.stages.clear()
         frame.sends.clear()
+        frame.loads.clear()
 
     # Lanes.
 
     def _advance(self) -> None:
         """Start all that may start."""
+        if self._memory is not None:
+            self._settle_memory()
         if self._next_us is not None and self._next_us <= self._now_us:
             self._everywhere = True
             self._reminded = {at_us for at_us in self._reminded if at_us > self._now_us}
@@ -748,7 +1023,14 @@ class Dispatcher:
         for lane in self._touched:
             lane.is_touched = False
         self._touched, self._everywhere = [], False
-        while self._start_first(lanes):
+        going = True
+        while going:
+            going = self._start_first(lanes)
+            if self._memory is not None and self._everywhere:
+                # A load has begun, or a frame was skipped: what waited for that may follow.
+                self._everywhere = False
+                self._settle_memory()
+                self._everywhere, going = False, True
             lanes = self._every_lane
 
     def _start_first(self, lanes: Sequence[Lane]) -> bool:
@@ -778,6 +1060,10 @@ class Dispatcher:
             return False
         if isinstance(job, Stage):
             ready = self._now_us >= job.release_us and is_fed(job)
+            if ready and self._memory is not None:
+                ready = self._memory.may_run(job.frame.memory, job.name)
+        elif isinstance(job, Load):
+            ready = self._memory is not None and self._memory.may_load(job.stay)
         else:
             ready = job.stage.state == "done" and self._has_waited(job)
         return ready and self._power.may_start(job, self._now_us)
@@ -830,6 +1116,9 @@ class Dispatcher:
                 )
             )
             return
+        if isinstance(job, Load):
+            self._start_load(job)
+            return
         job.state = "sending"
         frame.open += 1
         link = job.link
@@ -843,6 +1132,29 @@ class Dispatcher:
                 job.lane,
                 job.lasts_us(),
                 link.latency_us,
+            )
+        )
+
+    def _start_load(self, load: Load) -> None:
+        assert self._memory is not None, "its machine has loaders"
+        load.state = "loading"
+        load.frame.open += 1
+        load.frame.started = True
+        gone = self._memory.begin(load.stay, self._now_us)
+        self._everywhere = True
+        loader = load.loader
+        self._out.append(
+            LoadWeights(
+                load.frame.number,
+                load.number,
+                load.stay.label,
+                load.stay.target,
+                loader.resource,
+                load.lane,
+                load.stay.bytes,
+                load.lasts_us(),
+                loader.latency_us,
+                gone,
             )
         )
 
@@ -911,6 +1223,11 @@ class Dispatcher:
         frame = self._frames.get(number)
         stage = None if frame is None else frame.stages.get(name)
         return stage if stage is not None and stage.state == "running" and stage.attempt == attempt else None
+
+    def _loading(self, event: LoadEnded | LoadArrived) -> Load | None:
+        frame = self._frames.get(event.frame)
+        load = None if frame is None else frame.loads.get(event.load)
+        return load if load is not None and load.state in ("loading", "travelling") else None
 
     def _on_its_way(self, event: SendEnded | Arrived) -> Send | None:
         frame = self._frames.get(event.frame)

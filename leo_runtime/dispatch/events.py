@@ -111,6 +111,25 @@ class Arrived:
 
 
 @value
+class LoadEnded:
+    """Weights have left what they are loaded from: its lane is free."""
+
+    at_us: int
+    frame: int
+    load: int
+    """Its number in the frame."""
+
+
+@value
+class LoadArrived:
+    """Weights are there."""
+
+    at_us: int
+    frame: int
+    load: int
+
+
+@value
 class ResourceWoken:
     """A resource is awake."""
 
@@ -195,6 +214,8 @@ Event = (
     | StageFailed
     | SendEnded
     | Arrived
+    | LoadEnded
+    | LoadArrived
     | ResourceWoken
     | ProcessorLost
     | ProcessorFound
@@ -238,6 +259,22 @@ class SendOutput:
     lane: int | None
     sending_us: int
     latency_us: int
+
+
+@value
+class LoadWeights:
+    """Load weights now, in place of those that are `evicted`; answer with `LoadEnded`, then `LoadArrived`."""
+
+    frame: int
+    load: int
+    label: str
+    target: str
+    resource: str
+    lane: int
+    bytes: int
+    loading_us: int
+    latency_us: int
+    evicted: tuple[str, ...]
 
 
 @value
@@ -345,6 +382,34 @@ class SendRecord:
 
 
 @value
+class LoadRecord:
+    """What became of a load that began."""
+
+    label: str
+    target: str
+    resource: str
+    lane: int
+    bytes: int
+    planned_start_us: int
+    start_us: int
+    loaded_us: int
+    """When it left the resource, or would have."""
+    arrive_us: int
+    nj: int
+    stages: tuple[str, ...]
+    """Those that it was meant to serve."""
+
+
+@value
+class EvictionRecord:
+    """A label that made room for something of the frame."""
+
+    resource: str
+    label: str
+    at_us: int
+
+
+@value
 class SpanRecord:
     """A time in which a resource was kept awake for a frame."""
 
@@ -375,6 +440,10 @@ class FrameDone:
     """Transfers and wake-ups that could wait for their gates no longer."""
     admitted_us: int | None = None
     """When it was admitted, which ended the holds of frames before it."""
+    loads: tuple[LoadRecord, ...] = ()
+    evicted: tuple[EvictionRecord, ...] = ()
 
 
-Instruction = RunStage | SendOutput | Wake | Hold | Release | Remind | CancelStage | RenewLane | Probe | FrameDone
+Instruction = (
+    RunStage | SendOutput | LoadWeights | Wake | Hold | Release | Remind | CancelStage | RenewLane | Probe | FrameDone
+)

@@ -39,6 +39,9 @@ from leo_runtime.dispatch.events import (
     Hold,
     Instruction,
     LaneRenewed,
+    LoadArrived,
+    LoadEnded,
+    LoadWeights,
     Probe,
     ProbeEnded,
     ProcessorLost,
@@ -285,6 +288,8 @@ class Executor:
                     self._queues[lane].put(order)
                 case SendOutput():
                     events += self._send(order, now_us)
+                case LoadWeights():
+                    events += self._load(order, now_us)
                 case Wake():
                     latency_us = order.latency_us if self._modelled_delays else 0
                     events += self._after(latency_us, ResourceWoken(now_us + latency_us, order.resource))
@@ -314,6 +319,14 @@ class Executor:
         sent = SendEnded(there_us - latency_us, order.frame, order.stage, order.target)
         arrived = Arrived(there_us, order.frame, order.stage, order.target)
         return [*self._after(sending_us, sent), *self._after(sending_us + latency_us, arrived)]
+
+    def _load(self, order: LoadWeights, now_us: int) -> list[Event]:
+        """Nothing is loaded: kernels have their weights from the start. With modelled delays it takes as long."""
+        loading_us, latency_us = (order.loading_us, order.latency_us) if self._modelled_delays else (0, 0)
+        there_us = max(self.clock.now_us(), now_us + loading_us + latency_us)
+        ended = LoadEnded(there_us - latency_us, order.frame, order.load)
+        arrived = LoadArrived(there_us, order.frame, order.load)
+        return [*self._after(loading_us, ended), *self._after(loading_us + latency_us, arrived)]
 
     def _after(self, delay_us: int, event: Event) -> list[Event]:
         """The event itself where there is nothing to wait for; otherwise an alarm is set for it."""

@@ -14,7 +14,8 @@ cdef class Frame:
     cdef public long long open
     cdef public bint reduced, started, skipped
     cdef public long long serial
-    cdef public object limit_us
+    cdef public object limit_us, memory
+    cdef public dict loads
 
     cpdef job(self, use)
 

@@ -6,8 +6,10 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from leo_runtime.dispatch.events import RunReport, SendRecord, SpanRecord, StageRecord
-from leo_runtime.dispatch.plan import Plan, PlannedSpan, PlannedStage, Use, Wait
+from leo_runtime.dispatch.events import EvictionRecord, LoadRecord, RunReport, SendRecord, SpanRecord, StageRecord
+from leo_runtime.dispatch.memory import FrameMemory, Stay
+from leo_runtime.dispatch.plan import Plan, PlannedSpan, PlannedStage, Use, Wait, load_use
+from leo_runtime.documents.memory import Loader
 from leo_runtime.documents.problem import Link, Mode
 from leo_runtime.frame.records import Outcome
 
@@ -58,10 +60,15 @@ class Frame:
     serial: int = 0
     limit_us: int | None = None
     """No run of it is given up before; None: none is."""
+    memory: FrameMemory | None = None
+    """What it has in memory; None: its machine has no loaders."""
+    loads: dict[int, Load] = field(default_factory=dict)
 
     def job(self, use: Use) -> Job:
         """What a use of its plan is now."""
         name, target = use
+        if not name and target is not None:
+            return self.loads[int(target)]
         return self.stages[name] if target is None else self.sends[name, target]
 
     def records(self) -> tuple[StageRecord, ...]:
@@ -90,6 +97,7 @@ class Stage:
     planned: PlannedStage
     key: Key
     resource: str
+    """Empty: an event-driven policy has not decided about it yet, and `mode` is one that it could have."""
     lane: int
     mode: Mode
     variant: str
@@ -205,7 +213,57 @@ class Send:
         )
 
 
-Job = Stage | Send
+@dataclass(eq=False)
+class Load:
+    """A load of a frame in flight. `spared`: its label was there. `left`: its frame has ended before."""
+
+    frame: Frame
+    number: int
+    stay: Stay
+    """What it begins."""
+    loader: Loader
+    lane: int
+    key: Key
+    stages: tuple[str, ...]
+    state: Literal["waiting", "loading", "travelling", "arrived", "spared", "dropped", "left"] = "waiting"
+    start_us: int = 0
+    loaded_us: int = 0
+    arrive_us: int = 0
+    span: FrameSpan | None = None
+
+    @property
+    def use(self) -> Use:
+        """What it is in a plan."""
+        return load_use(self.number)
+
+    @property
+    def on(self) -> str:
+        """The resource that it occupies."""
+        return self.loader.resource
+
+    def lasts_us(self) -> int:
+        """How long it occupies that."""
+        return self.loader.loading_us(self.stay.bytes)
+
+    def record(self) -> LoadRecord:
+        """What became of it; of one that has not ended what was to come."""
+        loaded_us = self.loaded_us if self.state in ("travelling", "arrived") else self.start_us + self.lasts_us()
+        return LoadRecord(
+            label=self.stay.label,
+            target=self.stay.target,
+            resource=self.on,
+            lane=self.lane,
+            bytes=self.stay.bytes,
+            planned_start_us=self.stay.from_us,
+            start_us=self.start_us,
+            loaded_us=loaded_us,
+            arrive_us=self.arrive_us if self.state == "arrived" else loaded_us + self.loader.latency_us,
+            nj=self.loader.loading_nj(self.stay.bytes),
+            stages=self.stages,
+        )
+
+
+Job = Stage | Send | Load
 
 
 @dataclass(eq=False)
@@ -328,6 +386,14 @@ def planned_stage(frame: Frame, name: str, planned: PlannedStage, index: int) ->
     )
 
 
+def loaded(frame: Frame) -> tuple[tuple[LoadRecord, ...], tuple[EvictionRecord, ...]]:
+    """The loads of a frame that began, and what made room for it."""
+    if frame.memory is None:
+        return (), ()
+    begun = ("loading", "travelling", "arrived", "left")
+    return tuple(load.record() for load in frame.loads.values() if load.state in begun), tuple(frame.memory.evicted)
+
+
 def has_decided(frame: Frame, gates: Sequence[str]) -> bool:
     """Whether one of several gates has opened, or all have closed, were cancelled or failed."""
     known = [frame.stages[name] for name in gates]
@@ -403,7 +469,8 @@ def could_run(stage: Stage, mode: Mode, lost: Collection[str]) -> bool:
     links = frame.plan.links
     inputs = (frame.stages[name] for name in stage.planned.waits)
     readers = (frame.stages[name] for name in stage.planned.readers)
-    # A reader whose own processor is lost will move as well, or fail: its place now does not matter.
+    # A reader whose own processor is lost will move as well, or fail: its place now does not matter. One of which
+    # nobody has decided has none.
     return all(
         one.resource == target or (one.resource, target) in links
         for one in inputs
@@ -411,7 +478,7 @@ def could_run(stage: Stage, mode: Mode, lost: Collection[str]) -> bool:
     ) and all(
         one.resource == target or (target, one.resource) in links
         for one in readers
-        if one.state == "waiting" and one.resource not in lost
+        if one.state == "waiting" and one.resource and one.resource not in lost
     )
 
 
@@ -428,7 +495,7 @@ def broken_lane(lane: Lane) -> Iterator[str]:
     for job in lane.queue:
         if job.state != "waiting":
             yield f"{where} has something queued that is {job.state}"
-    if lane.busy is not None and lane.busy.state not in ("running", "sending"):
+    if lane.busy is not None and lane.busy.state not in ("running", "sending", "loading"):
         yield f"{where} is busy with something that is {lane.busy.state}"
     if lane.busy is not None and lane.given_up is not None:
         yield f"{where} does something beside what was given up and has not ended"
@@ -438,10 +505,15 @@ def broken_frame(frame: Frame, lanes: Mapping[str, Sequence[Lane]]) -> Iterator[
     """What must never be of a frame in flight."""
     stages = frame.stages.values()
     going = sum(send.state in ("sending", "travelling") for send in frame.sends.values())
+    going += sum(load.state in ("loading", "travelling") for load in frame.loads.values())
     if frame.open != sum(stage.state not in OVER for stage in stages) + going or not frame.open:
         yield f"frame {frame.number} has miscounted what is left of it"
     for stage in stages:
         where = f"stage {stage.name} of frame {frame.number}"
+        if not stage.resource:
+            if stage.state != "waiting":
+                yield f"{where} is {stage.state}, and nobody has decided about it"
+            continue
         lane = lanes[stage.resource][stage.lane]
         if stage.state == "waiting" and all(job is not stage for job in lane.queue):
             yield f"{where} waits and is in no queue"
@@ -460,8 +532,9 @@ def broken_frame(frame: Frame, lanes: Mapping[str, Sequence[Lane]]) -> Iterator[
 
 
 def _broken_spans(frame: Frame) -> Iterator[str]:
-    jobs: list[Job] = [stage for stage in frame.stages.values() if stage.state not in OVER]
+    jobs: list[Job] = [stage for stage in frame.stages.values() if stage.state not in OVER and stage.resource]
     jobs += [send for send in frame.sends.values() if send.state in ("waiting", "sending") and send.on is not None]
+    jobs += [load for load in frame.loads.values() if load.state in ("waiting", "loading")]
     for job in jobs:
         span = job.span
         if span is None or span.jobs.get(job.use) is not job or span.supply.resource != job.on:

@@ -8,12 +8,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import field
 
+from leo_runtime.documents.memory import MemoryProblem
 from leo_runtime.documents.problem import AccuracyBudget, Link, Mode, Placement, Problem, Question, StageModes, StageRun
 from leo_runtime.frame.batch import Job
 from leo_runtime.frozen import dataclass
 
 Use = tuple[str, str | None]
-"""What occupies a resource: a stage's run, or the sending of its output to a target."""
+"""What occupies a resource: a stage's run, the sending of its output to a target, or a load (`load_use`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +119,47 @@ class PlannedHold:
     """It sleeps and is woken at once: at the next question it would be too late."""
 
 
+@dataclass(frozen=True, slots=True)
+class PlannedStay:
+    """Something that is in a memory for some stages, from when to when that is planned."""
+
+    label: str
+    """Of weights; empty: it is what all stages there work with."""
+    target: str
+    bytes: int
+    from_us: int
+    until_us: int
+    stages: tuple[str, ...]
+    lane: int | None = None
+    """On which lane of its loader's resource it is loaded, from `from_us` on; None: it is not."""
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedMemory:
+    """What a plan has in memory."""
+
+    stays: tuple[PlannedStay, ...]
+    """Loads by their starts, then what is resident, then what stages work with."""
+    bytes: Mapping[str, int]
+    """Of every label of the question."""
+
+
+@dataclass(frozen=True, slots=True)
+class Undecided:
+    """What an event-driven policy may decide about a stage, and what hangs on it. Times are from the frame's release.
+
+    What hangs on it goes by the fastest mode of each stage, and by no transfers.
+    """
+
+    modes: tuple[Mode, ...]
+    due_us: int | None
+    """The first deadline of it, and of all that needs it."""
+    end_by_us: int | None
+    """When it has to end for all of these deadlines to be met."""
+    after_us: int
+    """How long the longest path from its end to the end of the frame is."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Plan:
     """A placement made ready to be dispatched, for any number of frames. Times are from the release of the frame."""
@@ -139,6 +181,10 @@ class Plan:
     holds: tuple[PlannedHold, ...] = ()
     linger_us: Mapping[str, int | None] = field(default_factory=dict)
     """How long each resource stays awake after its last use (None: it never sleeps), where the question says so."""
+    memory: PlannedMemory | None = None
+    """What it has in memory, where weights are loaded; None: the machine has no loaders."""
+    undecided: Mapping[str, Undecided] = field(default_factory=dict)
+    """Its stages, where an event-driven policy decides about each as it becomes ready: then nothing else is planned."""
 
     @property
     def uses(self) -> tuple[str, ...]:
@@ -146,8 +192,13 @@ class Plan:
         return tuple(dict.fromkeys(span.resource for span in self.spans))
 
 
+def load_use(number: int) -> Use:
+    """A load of a frame as a use: no stage has an empty name."""
+    return "", str(number)
+
+
 def make_plan(
-    problem: Problem,
+    problem: Problem | MemoryProblem,
     placement: Placement,
     needs: Mapping[str, Needs] | None = None,
     jobs: Mapping[str, Job] | None = None,

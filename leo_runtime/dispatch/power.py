@@ -61,7 +61,8 @@ class Power:
 
     def sleeps(self, resource: str) -> bool:
         """Whether it is known to be asleep, and has not been woken."""
-        return self._supplies[resource].state == "asleep"
+        supply = self._supplies[resource]
+        return supply.state == "asleep"
 
     def waking_until_us(self, resource: str) -> int | None:
         """When a resource that is waking will be awake; None: it is not waking."""
@@ -70,7 +71,8 @@ class Power:
 
     def used_until_us(self, resource: str) -> int | None:
         """Until when it was kept awake."""
-        return self._supplies[resource].used_us
+        supply = self._supplies[resource]
+        return supply.used_us
 
     def in_use(self, resource: str) -> bool:
         """Whether anything runs on it, or a span that is open, or a hold, keeps it awake."""
@@ -79,6 +81,14 @@ class Power:
     def held_until_us(self, resource: str) -> int | None:
         """Until when it is held for a later release; None: it is not."""
         return self._supplies[resource].held_until_us
+
+    def awake_us(self, resource: str, wake_us: int, now_us: int) -> int:
+        """When it would be awake, if it were woken now and took so long to wake."""
+        supply = self._supplies[resource]
+        self._sleep_if_lingered(supply, now_us)
+        if supply.state == "asleep":
+            return now_us + wake_us
+        return max(now_us, supply.woken_us) if supply.state == "waking" else now_us
 
     # Frames.
 
@@ -108,6 +118,7 @@ class Power:
     def move(self, job: Job, resource: str, now_us: int) -> None:
         """A job goes to a resource it was not planned on, which is woken for it at once."""
         self.leave(job, now_us)
+        self._sleep_if_lingered(self._supplies[resource], now_us)
         span = FrameSpan(job.frame, self._supplies[resource], {job.use: job}, due_us=now_us)
         job.span = span
         job.frame.spans.append(span)

@@ -29,6 +29,9 @@ from leo_runtime.dispatch.events import (
     Hold,
     Instruction,
     LaneRenewed,
+    LoadArrived,
+    LoadEnded,
+    LoadWeights,
     Probe,
     ProbeEnded,
     ProcessorLost,
@@ -72,6 +75,8 @@ _PRIORITY: Mapping[type[Event | Probe | _Settled], int] = {
     StageFailed: 0,
     SendEnded: 1,
     Arrived: 1,
+    LoadEnded: 1,
+    LoadArrived: 1,
     ResourceWoken: 2,
 }
 """What comes first of what happens at the same time: ends, then arrivals, then the rest."""
@@ -323,6 +328,10 @@ class Simulator:
                     sent_us = now_us + order.sending_us
                     self._later(SendEnded(sent_us, order.frame, order.stage, order.target))
                     self._later(Arrived(sent_us + order.latency_us, order.frame, order.stage, order.target))
+                case LoadWeights():
+                    loaded_us = now_us + order.loading_us
+                    self._later(LoadEnded(loaded_us, order.frame, order.load))
+                    self._later(LoadArrived(loaded_us + order.latency_us, order.frame, order.load))
                 case Wake():
                     self._later(ResourceWoken(now_us + order.latency_us, order.resource))
                 case Remind():

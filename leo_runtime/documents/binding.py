@@ -65,6 +65,24 @@ class BoundStage:
         account = self.operator.weight_bytes
         return 0 if account is None else account(self.params[variant], self.input_shapes)
 
+    def weights(self, variant: str) -> tuple[tuple[str, int], ...]:
+        """The same by label, with the bytes of each: labels that are equal stand for the same weights.
+
+        Reads the files that parameters name. Raises `GraphError` for one that cannot be read.
+        """
+        params, size = self.params[variant], self.weight_bytes(variant)
+        if self.operator.weights is not None:
+            labelled: tuple[tuple[str, int], ...] = self.operator.weights(params, self.input_shapes)
+            return labelled
+        if size == 0:
+            return ()
+        told = params.model_dump(mode="json")
+        for key in file_parameters(self.operator):
+            if told.get(key) is not None:
+                told[key] = _file_digest(Path(told[key]))
+        digest = hashlib.sha256(json.dumps([told, size], sort_keys=True).encode()).hexdigest()[:12]
+        return ((f"{self.operator.name} {digest}", size),)
+
     def keeping(self, variant: str) -> Keeping | None:
         """How the stage keeps state; None: every run stands alone."""
         keeps = self.operator.keeps
@@ -98,6 +116,14 @@ class BoundStage:
         digest = hashlib.sha256(json.dumps(params, sort_keys=True).encode()).hexdigest()[:8]
         shown = ",".join("x".join(map(str, shape)) for shape in shapes)
         return f"{self.operator.name}({shown})#{digest}"
+
+
+def _file_digest(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except (OSError, ValueError) as error:
+        raise GraphError(f"{path}: cannot be read ({error})") from None
 
 
 def bind(graph: TaskGraph, workload: Workload) -> dict[str, BoundStage]:
@@ -163,6 +189,8 @@ def _bind(graph: TaskGraph, stage: Stage, bound: dict[str, BoundStage], workload
             operator.work(checked, inputs)
             if operator.weight_bytes is not None:
                 operator.weight_bytes(checked, inputs)
+            if operator.weights is not None:
+                operator.weights(checked, inputs)
             if operator.keeps is not None and (keeping := operator.keeps(checked)) is not None:
                 keeping.state_bytes(checked, inputs)
         except GraphError as error:

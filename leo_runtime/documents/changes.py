@@ -43,7 +43,7 @@ from leo_runtime.errors import DocumentError, GraphError, InputError, did_you_me
 from leo_runtime.schema import Document, Value
 
 WORKLOAD_FIELDS = ("graphs", "streams", "objective")
-HARDWARE_FIELDS = ("processors", "radios", "links", "battery_nj")
+HARDWARE_FIELDS = ("processors", "radios", "links", "stores", "loaders", "battery_nj")
 PROFILE = "profile"
 """What a path begins with."""
 
@@ -357,6 +357,7 @@ def _without_part(documents: _Documents, kind: str, name: str, change: str) -> _
                 hint=f"first move it: `streams.{sensed[0]}.on=PROCESSOR`",
             )
         update["processors"] = tuple(one for one in hardware.processors if one.name != name)
+        update["loaders"] = tuple(loader for loader in hardware.loaders if loader.target != name)
         if profile is not None:
             update_costs = tuple(cost for cost in profile.costs if cost.processor != name)
             profile = profile.model_copy(update={"costs": update_costs, "contention": profile.contention.without(name)})

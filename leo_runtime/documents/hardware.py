@@ -1,4 +1,5 @@
-"""What the machine is: the document `leo-hardware/1` (processors, radios, and the links between processors).
+"""What the machine is: the document `leo-hardware/1` (processors, radios, the links between processors, and what
+weights are loaded from).
 
 A figure comes from somewhere: `sources` of each part maps a field's name to a citation, or to a text that begins
 with `modelled`, which marks a modelling choice.
@@ -26,7 +27,8 @@ class Processor(Value):
     """It is elsewhere, such as in the cloud: no sensor is there, but one that a workload puts there by `on`."""
     lanes: Positive = 1
     memory_bytes: Quantity | None = None
-    """What the weights and outputs of one frame's stages that run here take together at most; None: no limit."""
+    """What the weights and outputs of one frame's stages that run here take together at most; None: no limit. Where a
+    loader leads here, it is what weights that are there and outputs of all frames take together at any time."""
     active_mw: Quantity = 0
     """Drawn by each lane while it runs a stage, unless the profile says otherwise."""
     awake_mw: Quantity = 0
@@ -66,6 +68,34 @@ class Link(Value):
     sources: Sources = Field(default_factory=dict)
 
 
+class Store(Value):
+    """What keeps weights that are in no processor's memory, such as flash. A load occupies a lane of it."""
+
+    name: Name
+    lanes: Positive = 1
+    awake_mw: Quantity = 0
+    """Drawn while awake, whatever is loaded."""
+    asleep_mw: Quantity = 0
+    wake_latency_us: Quantity = 0
+    wake_energy_nj: Quantity = 0
+    idle_timeout_us: Quantity | None = None
+    """How long it stays awake with nothing to do; None: it never sleeps."""
+    sources: Sources = Field(default_factory=dict)
+
+
+class StoreLoader(Value):
+    """How weights get from a store into the memory of processor `target`, which has no other loader."""
+
+    target: Name
+    store: Name
+    bytes_per_s: Positive
+    latency_us: Quantity = 0
+    """From when a load has left the store's lane until it is there."""
+    energy_nj: Quantity = 0
+    energy_pj_per_byte: Quantity = 0
+    sources: Sources = Field(default_factory=dict)
+
+
 class Hardware(Document):
     """A machine. Raises what `Document` raises, with the place, on anything that breaks the format."""
 
@@ -74,6 +104,9 @@ class Hardware(Document):
     processors: tuple[Processor, ...]
     radios: tuple[Radio, ...] = ()
     links: tuple[Link, ...] = ()
+    stores: tuple[Store, ...] = ()
+    loaders: tuple[StoreLoader, ...] = ()
+    """Where one leads, weights are loaded before a stage runs, unless they are still there. None: they are at hand."""
     battery_nj: int = Field(default=0, ge=0)
     """What a full battery holds; 0: none, or not known."""
     sources: Sources = Field(default_factory=dict)
@@ -106,7 +139,34 @@ class Hardware(Document):
             if link.radio is not None and link.radio not in radios:
                 hint = did_you_mean(link.radio, [radio.name for radio in self.radios])
                 reject(f'no radio is called "{link.radio}"', f"$.links[{k}].radio", link.radio, hint=hint)
+        self._check_stores(processors, radios)
         return self
+
+    def _check_stores(self, processors: set[str], radios: set[str]) -> None:
+        stores = [store.name for store in self.stores]
+        unique(stores, "$.stores[{}].name")
+        for s, name in enumerate(stores):
+            for names, what in ((processors, "processor"), (radios, "radio")):
+                if name in names:
+                    reject(f'a {what} is already called "{name}"', f"$.stores[{s}].name", name)
+        unique([loader.target for loader in self.loaders], "$.loaders[{}].target", "target")
+        for k, loader in enumerate(self.loaders):
+            if loader.target not in processors:
+                hint = did_you_mean(loader.target, [processor.name for processor in self.processors])
+                reject(f'no processor is called "{loader.target}"', f"$.loaders[{k}].target", loader.target, hint=hint)
+            if loader.store not in stores:
+                hint = did_you_mean(loader.store, stores) if stores else "`stores` say what weights are loaded from"
+                reject(f'no store is called "{loader.store}"', f"$.loaders[{k}].store", loader.store, hint=hint)
+
+    @property
+    def resources(self) -> tuple[Processor | Radio | Store, ...]:
+        """All that can be occupied: processors, radios, stores."""
+        return (*self.processors, *self.radios, *self.stores)
+
+    @property
+    def idling(self) -> tuple[Processor | Store, ...]:
+        """What sleeps by an idle timeout, if at all; a radio has a tail."""
+        return (*self.processors, *self.stores)
 
     def processor(self, name: str) -> Processor:
         """The processor of that name. Raises `KeyError`."""

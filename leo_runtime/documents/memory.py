@@ -4,11 +4,13 @@ It is the question of `leo_runtime.documents.problem` with weights by label, how
 memory from earlier frames. `docs/memory-problem.md` states the rules.
 """
 
+from collections.abc import Sequence
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from leo_runtime.documents.problem import Answer, Mode, Question, Resource, StageModes
+from leo_runtime.documents.problem import Answer, Mode, Question, Resource, StageModes, StageRun
+from leo_runtime.frozen import dataclass
 from leo_runtime.schema import Name, Positive, Quantity, Value, reject, unique
 
 
@@ -123,3 +125,42 @@ class MemoryPlacement(Answer):
 
     format: Literal["leo-placement/3"]
     loads: tuple[LoadRun, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Stay:
+    """A label in a memory, and the stages that it serves (rule 8)."""
+
+    label: str
+    target: str
+    load: LoadRun | None
+    """None: it was resident."""
+    stages: tuple[str, ...]
+
+
+def stays(problem: MemoryProblem, stages: Sequence[StageRun], loads: Sequence[LoadRun]) -> tuple[Stay, ...]:
+    """What serves the stages of a valid answer: a stay for each load, in their order, then for what was resident.
+
+    Of the loads of a label that have arrived when a stage starts, the last one serves it; where there is none, what was
+    resident.
+    """
+    weights = {
+        (stage.name, mode.resource, mode.variant): mode.weights for stage in problem.stages for mode in stage.modes
+    }
+    served: dict[int, list[str]] = {number: [] for number in range(len(loads))}
+    resident: dict[tuple[str, str], list[str]] = {}
+    for run in stages:
+        for label in weights[run.stage, run.resource, run.variant]:
+            there = [
+                (load.arrive_us, number)
+                for number, load in enumerate(loads)
+                if (load.label, load.target) == (label, run.resource) and load.arrive_us <= run.start_us
+            ]
+            if there:
+                served[max(there)[1]].append(run.stage)
+            else:
+                resident.setdefault((label, run.resource), []).append(run.stage)
+    return (
+        *(Stay(load.label, load.target, load, tuple(served[number])) for number, load in enumerate(loads)),
+        *(Stay(label, target, None, tuple(names)) for (label, target), names in resident.items()),
+    )

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from leo_runtime.documents.contention import Contention, Slowdown
 from leo_runtime.documents.cost_changes import FIELDS
-from leo_runtime.documents.hardware import Hardware, Link, Processor, Radio
+from leo_runtime.documents.hardware import Hardware, Link, Processor, Radio, Store, StoreLoader
 from leo_runtime.documents.paths import FIXED
 from leo_runtime.documents.trigger import Trigger
 from leo_runtime.documents.workload import Decision, Stage, Stream, TaskGraph, Variant, Workload
@@ -54,6 +54,8 @@ def path_forms(workload: Workload, hardware: Hardware) -> tuple[PathForm, ...]:
         PathForm("processors.PROCESSOR", processors, _fields(Processor)),
         PathForm("radios.RADIO", tuple(radio.name for radio in hardware.radios), _fields(Radio)),
         PathForm("links.LINK", links, _fields(Link)),
+        PathForm("stores.STORE", tuple(store.name for store in hardware.stores), _fields(Store)),
+        PathForm("loaders.TARGET", tuple(loader.target for loader in hardware.loaders), _fields(StoreLoader)),
         PathForm("battery_nj", (), ()),
         PathForm(
             "profile.STAGE.PROCESSOR or profile.STAGE.PROCESSOR.VARIANT", (), tuple(zip(FIELDS, _OF_COSTS, strict=True))
@@ -63,11 +65,14 @@ def path_forms(workload: Workload, hardware: Hardware) -> tuple[PathForm, ...]:
             "contention.PROCESSOR.PROCESSOR", (), _fields(Slowdown, ("victim", "aggressor", "measurement", "source"))
         ),
     )
-    empty = [
-        kind
-        for kind, parts in (("streams.", workload.streams), ("radios.", hardware.radios), ("links.", links))
-        if not parts
-    ]
+    lists = (
+        ("streams.", workload.streams),
+        ("radios.", hardware.radios),
+        ("links.", links),
+        ("stores.", hardware.stores),
+        ("loaders.", hardware.loaders),
+    )
+    empty = [kind for kind, parts in lists if not parts]
     return tuple(form for form in forms if not form.form.startswith(tuple(empty)))
 
 

@@ -15,13 +15,13 @@ from datetime import date, time
 from fractions import Fraction
 from typing import Any, Literal
 
-from leo_runtime.documents.hardware import Link
+from leo_runtime.documents.hardware import Link, StoreLoader
 from leo_runtime.documents.workload import Stage, Variant
 from leo_runtime.errors import InputError, did_you_mean
 from leo_runtime.operators import find_operator
 from leo_runtime.schema import Value
 
-FIXED = ("format", "name", "source", "target", "sources")
+FIXED = ("format", "name", "source", "target", "sources", "store")
 """Fields that no path leads to: other parts of the documents go by them, or they cite."""
 
 ALL = "*"
@@ -38,6 +38,8 @@ KINDS = {
     "processors": "processor",
     "radios": "radio",
     "links": "link",
+    "stores": "store",
+    "loaders": "loader",
 }
 """What one of a list is called."""
 
@@ -233,9 +235,16 @@ def _listed(parts: Sequence[Any]) -> _Children:
     """The parts of a list by name."""
     found: dict[str, list[tuple[str | int, Any]]] = {}
     for number, part in enumerate(parts):
-        for name in link_names(part.source, part.target) if isinstance(part, Link) else (part.name,):
+        for name in _names(part):
             found.setdefault(name, []).append((number, part))
     return {**found, ALL: list(enumerate(parts))}
+
+
+def _names(part: Any) -> tuple[str, ...]:
+    """All that a path may call a part; a loader by where it leads."""
+    if isinstance(part, Link):
+        return link_names(part.source, part.target)
+    return (part.target,) if isinstance(part, StoreLoader) else (part.name,)
 
 
 def link_names(source: str, target: str) -> tuple[str, ...]:
@@ -252,7 +261,9 @@ def _what(part: Value) -> str:
     name = getattr(part, "name", None)
     if isinstance(part, Link):
         name = f"{part.source}->{part.target}"
-    kind = "graph" if type(part).__name__ == "TaskGraph" else type(part).__name__.lower()
+    if isinstance(part, StoreLoader):
+        name = part.target
+    kind = {"TaskGraph": "graph", "StoreLoader": "loader"}.get(type(part).__name__, type(part).__name__.lower())
     return f"{kind} `{name}`" if name else kind
 
 

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from operator import attrgetter, itemgetter
+from typing import TypeVar
 
-from leo_runtime.documents.problem import Link, Problem, Resource
+from leo_runtime.documents.memory import MemoryProblem
+from leo_runtime.documents.problem import Link, Problem, Question, Resource
 from leo_runtime.errors import InputError
 from leo_runtime.frozen import dataclass
+
+FrameQuestion = TypeVar("FrameQuestion", Problem, MemoryProblem)
 
 LinkNow = tuple[int, int | None] | None
 """A link as it is now: (latency_us, bytes_per_s); None: it is down. `bytes_per_s` None: the size does not matter."""
@@ -24,6 +28,17 @@ class StateFound:
     """That it is of; another one starts anew."""
     fresh: int
     """How many entries of its first input are new to it."""
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryFound:
+    """What a frame finds in the memory of a processor that weights are loaded to."""
+
+    resource: str
+    bytes: int | None
+    """What of it is left to the frame: all but what other frames may need at one time; None: there is no limit."""
+    resident: tuple[str, ...]
+    """The labels that are there, as far as they fit into that."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +67,8 @@ class Conditions:
     """What stages keep; any other that keeps state starts anew."""
     aside: tuple[tuple[str, str, str], ...] = ()
     """Modes that are out of service, by stage, processor and variant: not for a stage that has another."""
+    memory: tuple[MemoryFound, ...] = ()
+    """What there is in memory where weights are loaded; others have their whole memory free, and nothing in it."""
 
     def __post_init__(self) -> None:
         """Sort what has no order of its own."""
@@ -68,6 +85,8 @@ class Conditions:
             put(self, "states", tuple(sorted(self.states, key=attrgetter("stage"))))
         if self.aside != ():
             put(self, "aside", tuple(sorted(self.aside)))
+        if self.memory != ():
+            put(self, "memory", tuple(sorted(self.memory, key=attrgetter("resource"))))
 
     @property
     def down(self) -> tuple[tuple[str, str], ...]:
@@ -90,20 +109,20 @@ class Conditions:
             aside=self.aside,
         )
 
-    def applied(self, problem: Problem) -> Problem:
+    def applied(self, problem: FrameQuestion) -> FrameQuestion:
         """The question, from one of these graphs and states without the lost processors, else as usual.
 
         Raises `InputError` on a name that is not in it, or a stage without its input.
         """
         changes: dict[str, object] = {}
-        if self.ready_us or self.asleep:
+        if self.ready_us or self.asleep or self.memory:
             changes["resources"] = self._resources(problem)
         if self.links:
             changes["links"] = self._links(problem)
         changed = problem.model_copy(update=changes) if changes else problem
         return changed if self.stages is None else _only(changed, self.stages)
 
-    def _resources(self, problem: Problem) -> tuple[Resource, ...]:
+    def _resources(self, problem: Question) -> tuple[Resource, ...]:
         usual = {resource.name: resource for resource in problem.resources}
         changes: dict[str, dict[str, object]] = {}
         for name, times in self.ready_us:
@@ -113,6 +132,8 @@ class Conditions:
             changes[name] = {"ready_us": times}
         for name in self.asleep:
             changes.setdefault(name, {})["awake"] = False
+        for found in self.memory:
+            changes.setdefault(found.resource, {}).update(memory_bytes=found.bytes, resident=found.resident)
         for name in changes:
             if name not in usual and name not in self.lost:
                 raise InputError(f"`{problem.name}` has no resource `{name}` to change")
@@ -123,7 +144,7 @@ class Conditions:
             ]
         )
 
-    def _links(self, problem: Problem) -> tuple[Link, ...]:
+    def _links(self, problem: Question) -> tuple[Link, ...]:
         usual = {(link.source, link.target): link for link in problem.links}
         for pair, now in self.links:
             if now is not None and pair not in usual and pair[0] not in self.lost and pair[1] not in self.lost:
@@ -144,7 +165,7 @@ def links_now(
     return found
 
 
-def _only(problem: Problem, names: tuple[str, ...]) -> Problem:
+def _only(problem: FrameQuestion, names: tuple[str, ...]) -> FrameQuestion:
     """The problem with no stages but these."""
     kept = set(names)
     stages = tuple(stage for stage in problem.stages if stage.name in kept)

@@ -7,7 +7,9 @@ from typing import Literal, NamedTuple, get_args
 
 from leo_runtime.frozen import dataclass
 
-Cause = Literal["run", "failed run", "transfer", "wake-up", "awake", "idle tail", "radio tail", "asleep", "solver"]
+Cause = Literal[
+    "run", "failed run", "transfer", "load", "wake-up", "awake", "idle tail", "radio tail", "asleep", "solver"
+]
 """Why energy was used."""
 
 
@@ -23,7 +25,7 @@ class Entry(NamedTuple):
     nj: int
     cause: Cause
     resource: str
-    """A processor, a radio, or a link that names neither ("a -> b")."""
+    """A processor, a radio, a store, or a link that names no radio ("a -> b")."""
     frame: int | None = None
     stage: str = ""
     graphs: tuple[str, ...] = ()

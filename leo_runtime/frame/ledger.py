@@ -3,14 +3,14 @@
 **Of a placement** (`leo_runtime.frame.expected`): what its rules charge; the total is exactly the placement's
 `energy`.
 
-**Of a run**: stages, transfers and wake-ups cost what was observed; a run that failed, or was given up, is a cause of
-its own, since nothing came of it. A processor or radio that a frame's plan uses is kept awake from the frame's release,
-or from when it was woken, until the last thing of that frame on it has ended (or was given up); it then stays awake for
-its idle timeout, a radio for its tail, and goes to sleep unless another frame came first. Where frames overlap, a
-moment belongs to the frame that came first: it is charged once. What never sleeps is awake, and idle, from the start of
-the run to its end, and what sleeps draws its `asleep_mw` meanwhile. Since a plan has its processors awake from the
-start of the frame, and they are woken just in time, a frame that goes as planned costs at most what was expected,
-besides idling and sleep.
+**Of a run**: stages, transfers, loads and wake-ups cost what was observed; a run that failed, or was given up, is a
+cause of its own, since nothing came of it. A processor, radio or store that a frame's plan uses is kept awake from the
+frame's release, or from when it was woken, until the last thing of that frame on it has ended (or was given up); it
+then stays awake for its idle timeout, a radio for its tail, and goes to sleep unless another frame came first. Where
+frames overlap, a moment belongs to the frame that came first: it is charged once. What never sleeps is awake, and idle,
+from the start of the run to its end, and what sleeps draws its `asleep_mw` meanwhile. Since a plan has its processors
+awake from the start of the frame, and they are woken just in time, a frame that goes as planned costs at most what was
+expected, besides idling and sleep.
 
 A frame of a window says in which spans it kept what awake. A span without waking begins with the release, any other
 when its resource was really woken; between its uses the resource is awake. What was held for a later release is awake
@@ -102,7 +102,7 @@ def _of_this_machine(results: Iterable[FrameResult], hardware: Hardware, solver:
     if not isinstance(results, Iterable):
         raise InputError(f"`results` are several frames, got {type(results).__name__}", hint="such as runtime.drain()")
     frames = tuple(results)
-    known = {part.name for part in hardware.processors} | {radio.name for radio in hardware.radios}
+    known = {one.name for one in hardware.resources}
     for result in frames:
         if not isinstance(result, FrameResult):
             raise InputError(f"`results` are frames that ended, got {type(result).__name__} among them")

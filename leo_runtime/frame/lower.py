@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 
 from leo_runtime.documents.binding import BoundStage, bind, in_order
-from leo_runtime.documents.hardware import Hardware, Processor, Radio
+from leo_runtime.documents.hardware import Hardware, Processor, Radio, Store
 from leo_runtime.documents.problem import (
     AccuracyBudget,
     Deadline,
@@ -320,6 +320,8 @@ def _identity(stage: Stage, bound: BoundStage, reads: tuple[str, ...]) -> tuple[
 
 def _weights(bound: BoundStage, variant: str) -> tuple[object, ...]:
     """What equal weights are known by: not the shapes, which differ between the parts of a stage that is cut."""
+    if bound.operator.only_costs:  # By their labels, whatever else is said of the stage.
+        return bound.operator.name, bound.params[variant].weights
     return bound.operator.name, bound.params[variant].model_dump_json(), bound.weight_bytes(variant)
 
 
@@ -341,9 +343,9 @@ def _gates_first(stages: tuple[MergedStage, ...]) -> tuple[MergedStage, ...]:
 
 
 def usual_resources(hardware: Hardware, conditions: Conditions) -> tuple[Resource, ...]:
-    """The processors that are there and the radios, all of them free and awake."""
+    """The processors that are there, the radios and the stores, all of them free and awake."""
 
-    def resource(part: Processor | Radio, memory_bytes: int | None) -> Resource:
+    def resource(part: Processor | Radio | Store, memory_bytes: int | None) -> Resource:
         return Resource(
             name=part.name,
             lanes=part.lanes,
@@ -357,6 +359,7 @@ def usual_resources(hardware: Hardware, conditions: Conditions) -> tuple[Resourc
     return (
         *(resource(processor, processor.memory_bytes) for processor in processors),
         *(resource(radio, None) for radio in hardware.radios),
+        *(resource(store, None) for store in hardware.stores),
     )
 
 

@@ -11,6 +11,7 @@ from leo_runtime.frozen import dataclass
 if TYPE_CHECKING:
     import numpy as np
 
+    from leo_runtime.documents.memory import MemoryPlacement, MemoryProblem
     from leo_runtime.documents.problem import Placement, Problem
     from leo_runtime.documents.window import WindowPlacement, WindowProblem
     from leo_runtime.frame.batch import Job
@@ -80,6 +81,36 @@ class TransferObservation:
 
 
 @dataclass(frozen=True, slots=True)
+class LoadObservation:
+    """One loading of weights into the memory of a processor."""
+
+    frame: int
+    label: str
+    target: str
+    resource: str
+    """What they were loaded from, of which a lane was occupied until `loaded_us`."""
+    lane: int
+    bytes: int
+    planned_start_us: int
+    start_us: int
+    loaded_us: int
+    arrive_us: int
+    nj: int
+    stages: tuple[str, ...]
+    """Those of the frame that it was meant to serve."""
+
+
+@dataclass(frozen=True, slots=True)
+class EvictionObservation:
+    """Weights that nobody needed then made room in a memory for something of the frame."""
+
+    frame: int
+    resource: str
+    label: str
+    at_us: int
+
+
+@dataclass(frozen=True, slots=True)
 class WakeObservation:
     """A sleeping processor or radio was woken for a frame."""
 
@@ -140,8 +171,8 @@ class GraphResult:
 class Solved:
     """A question, and its answer, which keeps the question's rules. Times are from the release at hand."""
 
-    question: Problem | WindowProblem
-    answer: Placement | WindowPlacement
+    question: Problem | WindowProblem | MemoryProblem
+    answer: Placement | WindowPlacement | MemoryPlacement
     """Its `solve_us` is 0."""
 
 
@@ -172,12 +203,15 @@ class FrameResult:
     """When it began, where it was submitted after its release; None: with that."""
     solved: Solved | None = field(default=None, compare=False)
     """What was asked for it, and answered: the frame, the batch, or the window of which `placement` is a part. Frames
-    of one plan have the same object. None: it was not placed. What waited of it may have been placed again since, with
-    a later frame's window."""
+    of one plan have the same object. None: it was not placed, or an event-driven policy decided as it ran. What waited
+    of it may have been placed again since, with a later frame's window."""
 
     shed: tuple[str, ...] = ()
     """The graphs of it that were left out for what weighs more, since not everything fitted; the others ran. All of
     them where it is `skipped` for that."""
+    loads: tuple[LoadObservation, ...] = ()
+    """Weights that were loaded for it; none where they were there still, or the machine has no loaders."""
+    evicted: tuple[EvictionObservation, ...] = ()
 
     def with_gaps(self, gaps_us: Mapping[str, int]) -> FrameResult:
         """The same, with how much of each graph's windows was not recorded."""

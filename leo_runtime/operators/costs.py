@@ -6,7 +6,14 @@ from collections.abc import Sequence
 
 from leo_runtime.errors import GraphError
 from leo_runtime.operators.definition import DataType, Operator, Shape, Work, item_bytes
-from leo_runtime.schema import Positive, Value
+from leo_runtime.schema import Name, Positive, Value
+
+
+class OwnWeights(Value):
+    """Weights that a stage says it has."""
+
+    label: Name
+    bytes: Positive
 
 
 class CostParameters(Value):
@@ -16,6 +23,8 @@ class CostParameters(Value):
     """The size of its output where it is sent or held."""
     data_type: DataType = "uint8"
     """What each value of it is; the size is that of a whole number of them."""
+    weights: tuple[OwnWeights, ...] = ()
+    """What it has to have in memory, by label: those of one label are the same, of any stage."""
 
 
 def _cost_shape(params: CostParameters, _shapes: Sequence[Shape]) -> Shape:
@@ -32,6 +41,17 @@ def _cost_work(_params: CostParameters, _shapes: Sequence[Shape]) -> Work:
     return Work(0, 0)
 
 
+def _weight_bytes(params: CostParameters, _shapes: Sequence[Shape]) -> int:
+    return sum(one.bytes for one in params.weights)
+
+
+def _weights(params: CostParameters, _shapes: Sequence[Shape]) -> tuple[tuple[str, int], ...]:
+    labels = [one.label for one in params.weights]
+    if len(set(labels)) != len(labels):
+        raise GraphError(f"`cost` names weights twice: {', '.join(labels)}", hint="name each label once")
+    return tuple((one.label, one.bytes) for one in params.weights)
+
+
 COST = Operator(
     name="cost",
     summary="Nothing is computed, in virtual time alone: the profile says by the stage's name what it costs on each "
@@ -42,6 +62,8 @@ COST = Operator(
     work=_cost_work,
     inputs=(0, None),
     only_costs=True,
+    weight_bytes=_weight_bytes,
+    weights=_weights,
 )
 
 

@@ -136,6 +136,9 @@ class Operator:
     """The one rate of the samples it reads; None: any, or what its parameter `sample_rate_hz` says."""
     weight_bytes: Callable[[Any, Sequence[Shape]], int] | None = None
     """What it holds in memory from run to run (a model's weights), in bytes; None: nothing."""
+    weights: Callable[[Any, Sequence[Shape]], tuple[tuple[str, int], ...]] | None = None
+    """These by label, where they are loaded: labels that are equal are the same bytes. None: all of it is one label,
+    which the operator, its parameters and its files make."""
     keeps: Callable[[Any], Keeping | None] | None = None
     """How it keeps state with these parameters; None, or a function that gives None: every run stands alone."""
     rows: Callable[[Any], Callable[[Any, int], int] | None] | None = None

@@ -67,6 +67,15 @@ def _weight_bytes(params: ModelParameters, _shapes: Sequence[Shape]) -> int:
     return weight_bytes(_piece(params))
 
 
+def _weights(params: ModelParameters, shapes: Sequence[Shape]) -> tuple[tuple[str, int], ...]:
+    """By the file's digest, and the pieces: whatever the file is called, and however its stages are."""
+    file = _piece(params).file
+    last = params.first if params.last is None else params.last
+    pieces = "" if params.first is None else f" {params.cut} {params.first}-{last}"
+    size = _weight_bytes(params, shapes)
+    return ((f"model {file.sha256[:12]}{pieces}", size),) if size else ()
+
+
 MODEL = Operator(
     name="model",
     summary="A neural network of a `.tflite` file, or some of its pieces: blocks or layers, one behind the other. Each "
@@ -80,6 +89,7 @@ MODEL = Operator(
     outputs=_outputs,
     takes=_takes,
     weight_bytes=_weight_bytes,
+    weights=_weights,
     keeps=_keeps,
 )
 

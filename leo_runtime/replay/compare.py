@@ -10,10 +10,12 @@ from functools import partial
 from leo_runtime import solver
 from leo_runtime.backend import Backend
 from leo_runtime.documents.hardware import Hardware
+from leo_runtime.documents.memory import MemoryPlacement, MemoryProblem
 from leo_runtime.documents.problem import Placement, Problem
 from leo_runtime.documents.profile import Profile
 from leo_runtime.documents.window import WindowPlacement, WindowProblem
 from leo_runtime.documents.workload import Workload
+from leo_runtime.errors import InputError
 from leo_runtime.progress import Progress
 from leo_runtime.recordings.recording import Recording
 from leo_runtime.replay.earlier_part import EarlierPart
@@ -22,10 +24,13 @@ from leo_runtime.replay.known_frames import KnownFrames
 from leo_runtime.replay.replay import FrameSink, Replay, Span, Time, replay
 from leo_runtime.replay.shared_kernels import SharedKernels
 from leo_runtime.runtime.options import RuntimeOptions
-from leo_runtime.runtime.planner import BATCH_NODES, Solver
+from leo_runtime.runtime.planner import BATCH_NODES, MEMORY_NODES, Solver
 from leo_runtime.runtime.runtime import Runtime
 from leo_runtime.runtime.windows import Planning
-from leo_runtime.solver.reserve import solve_with_reserve, window_with_reserve
+from leo_runtime.solver.event_policies import EVENT_POLICIES
+from leo_runtime.solver.memory import solve_memory
+from leo_runtime.solver.preferences import require_there
+from leo_runtime.solver.reserve import memory_with_reserve, solve_with_reserve, window_with_reserve
 from leo_runtime.solver.window import solve_window
 
 POLICIES = ("cpu-only", "dsp-first", "gpu-first", "greedy")
@@ -69,6 +74,8 @@ class Placing:
     window_stages: int | None = None
     """How many stages a window has at most; 0: each frame is placed as if it were alone, as batches are. None:
     `WINDOW_STAGES` with the policy `exact`, else 0."""
+    limit_nodes: int | None = None
+    """How far a named solver may search for a question; None: `MAX_NODES`, and `BATCH_NODES` of a batch."""
 
     @property
     def stages_of_windows(self) -> int:
@@ -84,19 +91,76 @@ class Placing:
         return LIVE_RESERVE_PERCENT if time == "real" else 0
 
     def solver(self, time: Time) -> Solver:
-        """What answers a frame's question, or a window's."""
+        """What answers a frame's question, or a window's; or the event-driven policy of that name."""
+        if self.policy in EVENT_POLICIES:
+            return EVENT_POLICIES[self.policy]
         reserve_percent = self.reserve_in(time)
-        limit_nodes = MAX_NODES if self.batch == 1 else BATCH_NODES
+        limit_nodes = self.limit_nodes
+        if limit_nodes is None:
+            limit_nodes = MAX_NODES if self.batch == 1 else BATCH_NODES
         policy, seed = self.policy, self.seed
 
-        def answer(problem: Problem | WindowProblem, *, limit_ms: int | None = None) -> Placement | WindowPlacement:
+        def answer(
+            problem: Problem | WindowProblem | MemoryProblem, *, limit_ms: int | None = None
+        ) -> Placement | WindowPlacement | MemoryPlacement:
             if isinstance(problem, WindowProblem):
                 window = partial(solve_window, solver=policy, limit_ms=limit_ms, limit_nodes=limit_nodes, seed=seed)
                 return window_with_reserve(problem, reserve_percent, window)
+            if isinstance(problem, MemoryProblem):
+                nodes = min(limit_nodes, MEMORY_NODES) if policy == "exact" else limit_nodes
+                memory = partial(solve_memory, solver=policy, limit_nodes=nodes, seed=seed)
+                return memory_with_reserve(problem, reserve_percent, memory)
             frame = partial(solver.solve, solver=policy, limit_nodes=limit_nodes, seed=seed)
             return solve_with_reserve(problem, reserve_percent, frame)
 
         return answer
+
+
+def placing_on(placing: Placing, hardware: Hardware) -> Placing:
+    """The same on a machine: without windows where weights are loaded, of which these know nothing.
+
+    Raises `InputError` for windows or batches that were asked for there.
+    """
+    if not hardware.loaders:
+        return placing
+    for asked, what in ((placing.window_stages, "windows of"), (placing.batch > 1 and placing.batch, "batches of")):
+        if asked:
+            raise InputError(
+                f"{what} {asked} know nothing of weights, which are loaded on `{hardware.name}`",
+                hint="leave it out: frames are placed one by one there",
+            )
+    return replace(placing, window_stages=0)
+
+
+def require_placing(placing: Placing, hardware: Hardware) -> None:
+    """Raise `SolverError` for a policy that is not there, or prefers what the machine has not, and `InputError` for
+    what it has no use for."""
+    name = placing.policy
+    if name in EVENT_POLICIES:
+        require_as_it_runs(name, placing)
+        return
+    solver.named(name)
+    require_there(name, hardware.name, [processor.name for processor in hardware.processors])
+    if placing.limit_nodes is not None and name not in solver.COUNT_NODES:
+        raise InputError(
+            f"the solver `{name}` searches no nodes that could be limited, got a limit of {placing.limit_nodes}",
+            hint=f"these do: {', '.join(solver.COUNT_NODES)}; give the limit with them alone",
+        )
+
+
+def require_as_it_runs(name: str, placing: Placing) -> None:
+    """Raise `InputError` for what an event-driven policy, which plans nothing, has no use for."""
+    for what, given in (
+        (f"a window of {placing.window_stages} stages", placing.window_stages),
+        (f"a batch of {placing.batch}", placing.batch > 1),
+        (f"a reserve of {placing.reserve_percent} %", placing.reserve_percent),
+        (f"a limit of {placing.limit_nodes} nodes", placing.limit_nodes is not None),
+    ):
+        if given:
+            raise InputError(
+                f"{what} does nothing with the event-driven policy `{name}`",
+                hint="it decides about each stage as that becomes ready, and plans and searches nothing: leave it out",
+            )
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +195,7 @@ def compare(
     `known` tells of frames of an interrupted run, which is done again in virtual time: they are not computed. In real
     time it goes on after its `earlier` part. Raises what making a runtime raises.
     """
+    placing = placing_on(placing, case.hardware)
     with bar(f"in {time} time") as progress, _runtime(case, time, placing, known) as runtime:
         replayed = _replay(runtime, case, time, placing, progress, sinks, known, earlier)
         missing = dict(runtime.missing)

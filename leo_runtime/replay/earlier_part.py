@@ -81,6 +81,8 @@ class EarlierPart:
             frame=number,
             stages=tuple(replace(one, frame=number) for one in frame.stages),
             transfers=tuple(replace(one, frame=number) for one in frame.transfers),
+            loads=tuple(replace(one, frame=number) for one in frame.loads),
+            evicted=tuple(replace(one, frame=number) for one in frame.evicted),
             graphs=tuple(replace(one, frame=number) for one in frame.graphs),
             wakes=tuple(replace(one, frame=number) for one in frame.wakes),
             spans=None if frame.spans is None else tuple(replace(one, frame=number) for one in frame.spans),

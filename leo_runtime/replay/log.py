@@ -65,6 +65,7 @@ class LogWriter:
         if self.frames % CHECKED_EVERY == 0:
             self._file.require_there()
         self._nj += sum([run.nj for run in ended.stages]) + sum([send.nj for send in ended.transfers])
+        self._nj += sum([load.nj for load in ended.loads])
 
     def energy(self, entries: Sequence[Entry], _settled_us: int, /) -> None:
         """Write what no frame's line tells. Raises `DocumentError`."""

@@ -1,8 +1,8 @@
 """The lines of a run's log, `leo-log/2`: one JSON object a line, of which `kind` says what it is.
 
 The first is the run, the last the end of a run that is whole. Times are microseconds since the run began (its
-`start_us` in the recording), energy is in nanojoules. What each frame says its runs and transfers cost (`nj`), and what
-the lines of kind `energy` say, are together all that the run used, each nanojoule once.
+`start_us` in the recording), energy is in nanojoules. What each frame says its runs, transfers and loads cost
+(`nj`), and what the lines of kind `energy` say, are together all that the run used, each nanojoule once.
 
 `leo-log/1`, as earlier versions wrote it, has models of its own at the end.
 """
@@ -15,6 +15,7 @@ from typing import Annotated, Literal
 from pydantic import Field, RootModel
 
 from leo_runtime.documents.hardware import Hardware
+from leo_runtime.documents.memory import MemoryPlacement, MemoryProblem
 from leo_runtime.documents.problem import Criteria, Placement, Problem
 from leo_runtime.documents.profile import Profile
 from leo_runtime.documents.window import WindowPlacement, WindowProblem
@@ -88,8 +89,8 @@ class QuestionLine(Document):
     kind: Literal["question"]
     question: Digest
     """Of the question and its answer."""
-    problem: Annotated[Problem | WindowProblem, Field(discriminator="format")]
-    placement: Annotated[Placement | WindowPlacement, Field(discriminator="format")]
+    problem: Annotated[Problem | WindowProblem | MemoryProblem, Field(discriminator="format")]
+    placement: Annotated[Placement | WindowPlacement | MemoryPlacement, Field(discriminator="format")]
 
 
 class GraphSeen(Value):
@@ -188,6 +189,34 @@ class TransferLine(TransferSeen):
     graphs: tuple[Name, ...]
 
 
+class LoadLine(Value):
+    """One loading of weights into the memory of a processor."""
+
+    label: Name
+    target: Name
+    resource: Name
+    """What they were loaded from, of which a lane was occupied until `loaded_us`."""
+    lane: Count
+    bytes: Count
+    planned_start_us: int
+    start_us: Count
+    loaded_us: Count
+    arrive_us: Count
+    nj: Count
+    stages: tuple[Name, ...]
+    """Those of the frame that it was meant to serve."""
+    graphs: tuple[Name, ...]
+    """Those that asked for these."""
+
+
+class EvictionLine(Value):
+    """Weights that nobody needed then made room in a memory for something of the frame."""
+
+    resource: Name
+    label: Name
+    at_us: Count
+
+
 class WakeLine(Value):
     """A sleeping processor or radio was woken."""
 
@@ -232,6 +261,9 @@ class FrameLine(Document):
     graphs: tuple[GraphLine, ...]
     stages: tuple[StageLine, ...]
     transfers: tuple[TransferLine, ...]
+    loads: tuple[LoadLine, ...] = ()
+    """Weights that were loaded for it; left out where there are none."""
+    evicted: tuple[EvictionLine, ...] = ()
     wakes: tuple[WakeLine, ...]
     spans: tuple[SpanLine, ...] | None = None
     """Who was kept awake for it; left out where it was planned as if it were alone."""

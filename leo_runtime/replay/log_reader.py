@@ -17,6 +17,7 @@ from typing import BinaryIO, NoReturn, Self, TypeVar
 
 from pydantic import ValidationError
 
+from leo_runtime.documents.memory import MemoryPlacement, MemoryProblem
 from leo_runtime.documents.problem import Placement, Problem
 from leo_runtime.documents.window import WindowPlacement, WindowProblem
 from leo_runtime.errors import DocumentError, InputError
@@ -61,8 +62,8 @@ _QUESTION = re.compile(rb'\{"kind":"question","question":"([0-9a-f]{16})"')
 class Question:
     """What was asked for one or more frames, and the answer; times are from the frame's release on."""
 
-    problem: Problem | WindowProblem
-    placement: Placement | WindowPlacement
+    problem: Problem | WindowProblem | MemoryProblem
+    placement: Placement | WindowPlacement | MemoryPlacement
 
 
 class RunLog:
@@ -431,7 +432,7 @@ def is_packed(begin: bytes) -> str:
 
 
 def frame_entries(frame: FrameLine) -> Iterator[Entry]:
-    """The energy of what ran and was sent in a frame."""
+    """The energy of what ran, was sent and was loaded in a frame."""
     for run in frame.stages:
         if run.nj:
             cause: Cause = "failed run" if run.outcome == "failed" else "run"
@@ -440,6 +441,10 @@ def frame_entries(frame: FrameLine) -> Iterator[Entry]:
         if send.nj:
             where = send.resource or f"{send.source} -> {send.target}"
             yield Entry(send.start_us, send.sent_us, send.nj, "transfer", where, frame.frame, send.stage, send.graphs)
+    for load in frame.loads:
+        if load.nj:
+            where, graphs = load.resource, load.graphs
+            yield Entry(load.start_us, load.loaded_us, load.nj, "load", where, frame.frame, load.label, graphs)
 
 
 def _of_log_1(frame: FrameLine1) -> FrameLine:

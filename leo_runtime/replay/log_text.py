@@ -15,11 +15,12 @@ from typing import Any
 from weakref import ref
 
 from leo_runtime.documents.problem import Answer, Criteria
-from leo_runtime.frame.entries import Entry
+from leo_runtime.frame.entries import Entry, all_graphs
 from leo_runtime.frame.lower import MergedWorkload
 from leo_runtime.frame.records import (
     FrameResult,
     GraphResult,
+    LoadObservation,
     Solved,
     SpanObservation,
     StageObservation,
@@ -32,7 +33,7 @@ from leo_runtime.replay.inputs import model_digests, samples_digest
 from leo_runtime.runtime.planner import UNPLACED_BY
 from leo_runtime.version import VERSION
 
-TOLD_BY_FRAMES = frozenset(("run", "failed run", "transfer"))
+TOLD_BY_FRAMES = frozenset(("run", "failed run", "transfer", "load"))
 """The causes of energy that stand in frames' lines."""
 REMEMBERED = 1 << 16
 """Of how many questions it is remembered that they are written. Then all are forgotten, and what comes again is written
@@ -209,6 +210,14 @@ class Lines:
         parts.append(f',"stages":[{",".join(stages)}]')
         sends = [self._transfer(send, jobs.get(send.stage, send.stage), triggered) for send in frame.transfers]
         parts.append(f',"transfers":[{",".join(sends)}]')
+        if frame.loads:
+            parts.append(f',"loads":[{",".join([self._load(load, triggered) for load in frame.loads])}]')
+        if frame.evicted:
+            gone = [
+                f'{{"resource":{text[one.resource]},"label":{text[one.label]},"at_us":{one.at_us}}}'
+                for one in frame.evicted
+            ]
+            parts.append(f',"evicted":[{",".join(gone)}]')
         wakes = [f'{{"resource":{text[wake.resource]},"at_us":{wake.at_us}}}' for wake in frame.wakes]
         parts.append(f',"wakes":[{",".join(wakes)}]')
         if frame.spans is not None:
@@ -269,6 +278,16 @@ class Lines:
         return (
             f'{head},"planned_start_us":{send.planned_start_us},"start_us":{send.start_us},"sent_us":{send.sent_us},'
             f'"arrive_us":{send.arrive_us},"nj":{send.nj}}}'
+        )
+
+    def _load(self, load: LoadObservation, triggered: tuple[str, ...]) -> str:
+        text = self._text
+        graphs = all_graphs(tuple(self._asked(stage, triggered)) for stage in load.stages)
+        return (
+            f'{{"label":{text[load.label]},"target":{text[load.target]},"resource":{text[load.resource]},'
+            f'"lane":{load.lane},"bytes":{load.bytes},"planned_start_us":{load.planned_start_us},'
+            f'"start_us":{load.start_us},"loaded_us":{load.loaded_us},"arrive_us":{load.arrive_us},"nj":{load.nj},'
+            f'"stages":{text[load.stages]},"graphs":{text[graphs]}}}'
         )
 
     def _span(self, span: SpanObservation) -> str:

@@ -5,8 +5,10 @@ from __future__ import annotations
 from leo_runtime.documents.problem import Placement, StageRun, TransferRun
 from leo_runtime.frame.batch import Job
 from leo_runtime.frame.records import (
+    EvictionObservation,
     FrameResult,
     GraphResult,
+    LoadObservation,
     Solved,
     SpanObservation,
     StageObservation,
@@ -66,6 +68,10 @@ def rebuilt(line: FrameLine, solved: Solved | None, *, policy: str, solve_us: in
             )
             for send in line.transfers
         ),
+        loads=tuple(
+            LoadObservation(number, **{name: value for name, value in load if name != "graphs"}) for load in line.loads
+        ),
+        evicted=tuple(EvictionObservation(number, one.resource, one.label, one.at_us) for one in line.evicted),
         graphs=tuple(
             GraphResult(
                 graph=one.graph,

@@ -185,8 +185,13 @@ def known_window(
 
     It begins asleep. What keeps state finds as much new as it did, where it was: a plan that has it elsewhere all the
     time is charged for having it there each time, so it would cost less. Raises `InputError` where nothing ran, for a
-    batch, and for a run of stages with state without its `profile`.
+    batch, for a run of stages with state without its `profile`, and where weights are loaded.
     """
+    if hardware.loaders:
+        raise InputError(
+            f"there is no best plan of a run where weights are loaded, as on `{hardware.name}`",
+            hint="windows of time, of which such a plan is one, know nothing of weights",
+        )
     steps = None if profile is None else StepPrices(merged, hardware, profile)
     stages: list[WindowStage] = []
     deadlines: list[Deadline] = []

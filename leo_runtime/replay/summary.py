@@ -87,6 +87,10 @@ class RunningSummary:
             use = uses.setdefault(send.resource or f"{send.source} -> {send.target}", [0, 0])
             use[0] += 1
             use[1] += send.sent_us - send.start_us
+        for load in frame.loads:
+            use = uses.setdefault(load.resource, [0, 0])
+            use[0] += 1
+            use[1] += load.loaded_us - load.start_us
         for wake in frame.wakes:
             self._wakes[wake.resource] = self._wakes.get(wake.resource, 0) + 1
 
@@ -99,7 +103,7 @@ class RunningSummary:
 
     def _processors(self, by_resource: Mapping[str, Mapping[str, int]]) -> tuple[ProcessorUse, ...]:
         hardware = self._begun.hardware
-        names = [*(one.name for one in hardware.processors), *(one.name for one in hardware.radios)]
+        names = [one.name for one in hardware.resources]
         names += [name for name in sorted(by_resource) if name not in names]
         found = []
         for name in names:

@@ -25,7 +25,7 @@ from leo_runtime.documents.window import WindowPlacement
 from leo_runtime.errors import LeoError
 from leo_runtime.frame.lower import MergedWorkload, merge
 from leo_runtime.frame.records import shed_reason
-from leo_runtime.replay.log_lines import FrameLine, GraphLine, RunLine, StageLine, TransferLine
+from leo_runtime.replay.log_lines import FrameLine, GraphLine, LoadLine, RunLine, StageLine, TransferLine
 from leo_runtime.replay.log_reader import Question, RunLog
 
 CAUSE_PART = 10
@@ -33,9 +33,10 @@ CAUSE_PART = 10
 MOST_FRAMES_BACK = 5000
 """How many frames are looked at to find where a backlog begins."""
 
-StepKind = Literal["late start", "lane", "wake-up", "gate", "planned", "retry", "other", "run", "transfer"]
+StepKind = Literal["late start", "lane", "wake-up", "gate", "planned", "retry", "other", "run", "transfer", "load"]
 """What a step is. `late start`: the frame was submitted after its release. `gate`: a transfer, or waking up, waits for
-a gate as its plan asks for. `planned`: something was put off by its plan. `other`: the log does not tell."""
+a gate as its plan asks for. `load`: weights are loaded. `planned`: something was put off by its plan.
+`other`: the log does not tell."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,12 +207,11 @@ def whys(log: RunLog, number: int, *, everything: bool = False) -> tuple[Why, ..
 
 
 def _wakes_us(log: RunLog) -> dict[str, int]:
-    """How long each processor and radio takes to wake up; empty where the log has no hardware."""
+    """How long each resource takes to wake up; empty where the log has no hardware."""
     if not isinstance(log.head, RunLine):
         return {}
     hardware: Hardware = log.head.hardware
-    processors = {processor.name: processor.wake_latency_us for processor in hardware.processors}
-    return processors | {radio.name: radio.wake_latency_us for radio in hardware.radios}
+    return {one.name: one.wake_latency_us for one in hardware.resources}
 
 
 def _why(log: RunLog, frame: FrameLine, seen: GraphLine, walk: _Walk) -> Why:
@@ -293,6 +293,7 @@ def in_flight(log: RunLog, frame: FrameLine) -> InFlight | None:
 def end_us(frame: FrameLine) -> int:
     """When the last of a frame was over."""
     ends = [run.end_us for run in frame.stages] + [send.arrive_us for send in frame.transfers]
+    ends += [load.arrive_us for load in frame.loads]
     return max([frame.release_us, *ends, *(seen.end_us for seen in frame.graphs)])
 
 
@@ -380,6 +381,10 @@ class _Lanes:
             if send.resource is not None and send.lane is not None and send.sent_us > send.start_us:
                 job = _Job(send.sent_us, send.start_us, frame.frame, send.stage, None, send.graphs, begun_us)
                 insort(self._jobs.setdefault((send.resource, send.lane), []), job)
+        for load in frame.loads:
+            if load.loaded_us > load.start_us:
+                job = _Job(load.loaded_us, load.start_us, frame.frame, load.label, None, load.graphs, begun_us)
+                insort(self._jobs.setdefault((load.resource, load.lane), []), job)
 
 
 def _shares(jobs: Iterable[_Job], ready_us: int) -> tuple[Share, ...]:
@@ -403,6 +408,8 @@ class _Ready:
     """The transfer that brought it."""
     is_retry: bool = False
     """It is a first try that failed."""
+    load: LoadLine | None = None
+    """The load that brought its weights; `run` is what made room for that, if anything did as it began."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -436,10 +443,19 @@ class _Walk:
                 yield self._sent(send)
                 lane = None if send.resource is None or send.lane is None else (send.resource, send.lane)
                 yield from self._waited(send, lane, ready.run.end_us)
-            if ready.run is None and ready.at_us > self.frame.release_us:
+            at_us = ready.at_us
+            if (load := ready.load) is not None:
+                yield Step("load", load.start_us, load.arrive_us, run.stage, load.resource, load.lane)
+                at_us = load.start_us
+                woken_us, awake_us = self._woke(load.resource, begin_us(self.frame), load.start_us)
+                if ready.run is None and awake_us == load.start_us:
+                    at_us = max(woken_us, begin_us(self.frame))
+                    if awake_us > at_us:
+                        yield Step("wake-up", at_us, awake_us, run.stage, load.resource, load.lane)
+            if ready.run is None and at_us > self.frame.release_us:
                 until_us = begin_us(self.frame)
-                if ready.at_us > until_us:
-                    yield Step("planned", until_us, ready.at_us, run.stage, run.resource, run.lane)
+                if at_us > until_us:
+                    yield Step("planned", until_us, at_us, run.stage, run.resource, run.lane)
                 if until_us > self.frame.release_us:
                     yield Step("late start", self.frame.release_us, until_us, run.stage, "")
             run = ready.run
@@ -489,6 +505,10 @@ class _Walk:
                 found.append(_Ready(producer.end_us, producer))
             else:
                 found.append(_Ready(send.arrive_us, producer, send))
+        for load in self.frame.loads:
+            if run.stage in load.stages and load.target == run.resource and load.arrive_us <= run.start_us:
+                room = [one for one in self.frame.stages if one.resource == load.target and one.end_us == load.start_us]
+                found.append(_Ready(load.arrive_us, max(room, key=lambda one: one.stage, default=None), load=load))
         # Of two that were there at the same time, the one that was decided last: what waits for a release is rare.
         return max(found, key=lambda ready: (ready.at_us, ready.run is not None))
 

@@ -7,6 +7,7 @@ from dataclasses import asdict
 from shlex import quote
 from typing import Any
 
+from leo_runtime.documents.memory import MemoryProblem
 from leo_runtime.documents.problem import CRITERIA, Criterion
 from leo_runtime.documents.window import CERTAIN
 from leo_runtime.errors import printable
@@ -42,8 +43,12 @@ def frame_text(facts: FrameFacts, look: Look = WIDE) -> str:
         parts += ["\n", _stages(facts, look)]
     if frame.transfers and facts.stage is None:
         parts += ["\n", _transfers(frame, look)]
+    if frame.loads and facts.stage is None:
+        parts += ["\n", _loads(frame, look)]
     if facts.explanation is not None:
         parts += ["\n", _placed(facts, facts.explanation, look)]
+    elif facts.question is not None and isinstance(facts.question.problem, MemoryProblem):
+        parts += ["\n", fill("why there: not told of questions with weights", look.columns) + "\n"]
     if facts.nj and facts.stage is None:
         parts += ["\n", _energy(facts, look)]
     return "".join(parts)
@@ -117,6 +122,23 @@ def _transfers(frame: FrameLine, look: Look) -> str:
             millijoules(send.nj),
         )
         for send in frame.transfers
+    ]
+    return table(header, rows, look)
+
+
+def _loads(frame: FrameLine, look: Look) -> str:
+    header = ("weights", "kB", "from", "to", "loaded ms", "there ms", "mJ")
+    rows = [
+        (
+            load.label,
+            f"{load.bytes / 1000:.1f}",
+            load.resource,
+            load.target,
+            _from(load.start_us, frame),
+            _from(load.arrive_us, frame),
+            millijoules(load.nj),
+        )
+        for load in frame.loads
     ]
     return table(header, rows, look)
 
@@ -273,7 +295,7 @@ def _headline(why: Why) -> str:
 
 
 def _short(step: Step) -> str:
-    what = {"run": "running", "transfer": "being sent"}.get(step.kind, "waiting")
+    what = {"run": "running", "transfer": "being sent", "load": "loading its weights"}.get(step.kind, "waiting")
     return f"{step.stage} {what} for {duration(step.lasted_us)}" + (f" ({step.resource})" if step.resource else "")
 
 
@@ -301,6 +323,8 @@ def _step(step: Step) -> str:
         case "transfer":
             via = f" over {where}" if step.resource else ""
             return f"{step.stage} is sent from {step.source} to {step.target}{via}{over}"
+        case "load":
+            return f"the weights of {step.stage} are loaded from {where}"
         case "wake-up":
             return f"{step.stage} waits for {step.resource} to wake up"
         case "planned":

@@ -9,7 +9,7 @@ from leo_runtime.report.layout import duration, table
 from leo_runtime.terminal import WIDE, Look, fill
 
 if TYPE_CHECKING:
-    from leo_runtime.documents.hardware import Hardware, Link, Processor, Radio
+    from leo_runtime.documents.hardware import Hardware, Link, Processor, Radio, Store, StoreLoader
 
 PATHS = "Any of it can be changed for a run: see `leo-runtime replay --set help`.\n"
 
@@ -45,6 +45,12 @@ def text(machine: Hardware, look: Look = WIDE) -> str:
     if machine.links:
         of_links = ("link", "takes", "kB/s", "uJ each", "nJ/byte", "over")
         parts.append(table(of_links, [_link(one) for one in machine.links], look))
+    if machine.stores:
+        of_stores = ("store", "lanes", "awake mW", "asleep mW", "wakes in", "wake uJ", "stays awake")
+        parts.append(table(of_stores, [_store(one) for one in machine.stores], look))
+    if machine.loaders:
+        of_loaders = ("loader to", "takes", "kB/s", "uJ each", "nJ/byte", "from")
+        parts.append(table(of_loaders, [_loader(one) for one in machine.loaders], look))
     if sources := _sources(machine):
         parts.append(table(("figure", "source"), sources, look, wrapped=True))
     return "\n".join([*parts, PATHS])
@@ -98,13 +104,40 @@ def _link(one: Link) -> tuple[object, ...]:
     )
 
 
+def _store(one: Store) -> tuple[object, ...]:
+    never = one.idle_timeout_us is None
+    return (
+        one.name,
+        one.lanes,
+        one.awake_mw,
+        "-" if never else one.asleep_mw,
+        "-" if never else duration(one.wake_latency_us),
+        "-" if never else _microjoules(one.wake_energy_nj),
+        "always" if one.idle_timeout_us is None else duration(one.idle_timeout_us),
+    )
+
+
+def _loader(one: StoreLoader) -> tuple[object, ...]:
+    return (
+        one.target,
+        duration(one.latency_us),
+        f"{one.bytes_per_s / 1000:g}",
+        _microjoules(one.energy_nj),
+        f"{one.energy_pj_per_byte / 1000:g}",
+        one.store,
+    )
+
+
 def _sources(machine: Hardware) -> list[tuple[str, str]]:
     """Every figure that has a source, by the path that changes it."""
     found = [(field, source) for field, source in machine.sources.items()]
-    for kind, parts in (("processors", machine.processors), ("radios", machine.radios)):
+    lists = (("processors", machine.processors), ("radios", machine.radios), ("stores", machine.stores))
+    for kind, parts in lists:
         found += [(f"{kind}.{part.name}.{field}", source) for part in parts for field, source in part.sources.items()]
     for link in machine.links:
         found += [(f"links.{link.source}->{link.target}.{field}", source) for field, source in link.sources.items()]
+    for loader in machine.loaders:
+        found += [(f"loaders.{loader.target}.{field}", source) for field, source in loader.sources.items()]
     return found
 
 

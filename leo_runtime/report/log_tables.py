@@ -16,7 +16,7 @@ from typing import Any, Self
 
 from leo_runtime.errors import DocumentError, InputError, MissingExtraError
 from leo_runtime.frame.entries import Entry
-from leo_runtime.replay.log_lines import FrameLine, GraphLine, StageLine, TransferLine
+from leo_runtime.replay.log_lines import FrameLine, GraphLine, LoadLine, StageLine, TransferLine
 from leo_runtime.replay.log_reader import RunLog, frame_entries
 from leo_runtime.schema import require_writable
 
@@ -88,6 +88,21 @@ TABLES: Mapping[str, Mapping[str, str]] = {
         "arrive_us": _INT,
         "nj": _INT,
     },
+    "loads": {
+        "frame": _INT,
+        "label": _TEXT,
+        "graphs": _TEXTS,
+        "stages": _TEXTS,
+        "target": _TEXT,
+        "resource": _TEXT,
+        "lane": _INT,
+        "bytes": _INT,
+        "planned_start_us": _INT,
+        "start_us": _INT,
+        "loaded_us": _INT,
+        "arrive_us": _INT,
+        "nj": _INT,
+    },
     "energy": {
         "cause": _TEXT,
         "resource": _TEXT,
@@ -123,6 +138,7 @@ def write_tables(log: RunLog, folder: Path) -> tuple[Path, ...]:
             nj = 0
             for frame in log.frames():
                 nj += sum([run.nj for run in frame.stages]) + sum([send.nj for send in frame.transfers])
+                nj += sum([load.nj for load in frame.loads])
                 for name, rows in _rows(frame):
                     tables[name].add(rows)
             for entry in log.standing_entries():
@@ -210,7 +226,26 @@ def _rows(frame: FrameLine) -> Iterator[tuple[str, Iterator[Sequence[object]]]]:
     yield "graphs", (_graph(frame, seen) for seen in frame.graphs)
     yield "stages", (_stage(frame, run) for run in frame.stages)
     yield "transfers", (_transfer(frame, send) for send in frame.transfers)
+    yield "loads", (_load(frame, load) for load in frame.loads)
     yield "energy", (row for entry in frame_entries(frame) for row in _energy(entry))
+
+
+def _load(frame: FrameLine, load: LoadLine) -> Sequence[object]:
+    return (
+        frame.frame,
+        load.label,
+        load.graphs,
+        load.stages,
+        load.target,
+        load.resource,
+        load.lane,
+        load.bytes,
+        load.planned_start_us,
+        load.start_us,
+        load.loaded_us,
+        load.arrive_us,
+        load.nj,
+    )
 
 
 def _frame(frame: FrameLine) -> Sequence[object]:

@@ -22,6 +22,7 @@ _RANKS: Mapping[str, int] = {
     "run": 3,
     "failed run": 3,
     "transfer": 3,
+    "load": 3,
     "awake": 3,
     "held": 4,
     "wake-up": 5,
@@ -86,7 +87,7 @@ class PowerSteps:
     def __init__(self, hardware: Hardware) -> None:
         """Nothing is drawn yet; the run begins at 0."""
         self._parts: dict[str, _Part] = {}
-        for one in hardware.processors:
+        for one in hardware.idling:
             states = _states("idle" if one.idle_timeout_us is None else "asleep", "idle")
             self._parts[one.name] = _Part(states, one.wake_latency_us, not one.wake_energy_nj)
         for radio in hardware.radios:

@@ -68,7 +68,7 @@ def _energy(replayed: Replay, look: Look) -> list[str]:
     uses = tables.uses_table(summary.processors, energies, look)
     if not summary.energy.total_nj:
         return [uses]
-    processors = [*(one.name for one in hardware.processors), *(one.name for one in hardware.radios)]
+    processors = [one.name for one in hardware.resources]
     graphs = [graph.name for graph in replayed.workload.graphs]
     return [
         uses,

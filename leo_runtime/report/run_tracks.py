@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Iterable, Sequence
 
 from leo_runtime.frame.entries import Entry
-from leo_runtime.frame.records import FrameResult, GraphResult, StageObservation, TransferObservation
+from leo_runtime.frame.records import FrameResult, GraphResult, LoadObservation, StageObservation, TransferObservation
 from leo_runtime.replay.replay import Replay
 from leo_runtime.report.flows import Flows, GateDecisions, readers_of
 from leo_runtime.report.packets import Form, Packets, Row
@@ -31,8 +31,7 @@ class RunTracks:
         self._lanes: dict[tuple[str, int], int] = {}
         self._states: dict[str, int] = {}
         self._powers: dict[str, int] = {}
-        lanes = {processor.name: processor.lanes for processor in begun.hardware.processors}
-        lanes |= {radio.name: radio.lanes for radio in begun.hardware.radios}
+        lanes = {one.name: one.lanes for one in begun.hardware.resources}
         for name, number in lanes.items():
             process = frames.process(name)
             self._states[name] = frames.track(f"{name} state", process)
@@ -75,6 +74,8 @@ class RunTracks:
                 failures[run.stage] = attempt
         for send in flows.others:
             self._transfer(send, None, False)
+        for load in ended.loads:
+            self._load(load)
         for result in ended.graphs:
             self._answer(ended, result)
 
@@ -127,6 +128,12 @@ class RunTracks:
         if send.resource is not None and send.lane is not None:
             form = packets.form(self._lanes[send.resource, send.lane], name, "transfer", _SENT)
             packets.slice(form, send.start_us, send.sent_us, send.frame, told)
+
+    def _load(self, load: LoadObservation) -> None:
+        track, name = self._lanes[load.resource, load.lane], f"{load.label} to {load.target}"
+        form = self._packets.form(track, name, "load", _SENT)
+        told = (load.planned_start_us, load.nj)
+        self._packets.slice(form, load.start_us, load.loaded_us, load.frame, told)
 
     def _answer(self, ended: FrameResult, result: GraphResult) -> None:
         """A frame of a graph: from release to answer, its deadline, and what was found."""

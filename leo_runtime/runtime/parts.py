@@ -12,11 +12,13 @@ from leo_runtime.clock import Clock, WallClock
 from leo_runtime.dispatch.dispatcher import Dispatcher
 from leo_runtime.dispatch.driver import Driver
 from leo_runtime.dispatch.executor import Executor
+from leo_runtime.dispatch.memory import Room
 from leo_runtime.dispatch.simulator import Noise, Simulator, seeded_noise
 from leo_runtime.documents.hardware import Hardware
 from leo_runtime.documents.profile import Profile
 from leo_runtime.documents.workload import Workload
 from leo_runtime.frame.lower import merge, require_computed
+from leo_runtime.frame.weights import problem_loaders
 from leo_runtime.frozen import dataclass
 from leo_runtime.runtime.arguments import (
     named_processors,
@@ -85,7 +87,7 @@ def virtual_parts(
 
     def start(_now_us: int, flights: Flights) -> Driver:
         return Simulator(
-            Dispatcher(lanes_of(hardware), limit=options.run_limit),
+            Dispatcher(lanes_of(hardware), limit=options.run_limit, rooms=rooms_of(hardware), policy=solver.policy),
             compute=flights.run,
             publish=flights.publish,
             noise=drawn,
@@ -125,7 +127,9 @@ def real_parts(
 
     def start(now_us: int, flights: Flights) -> Driver:
         started = WallClock(now_us) if clock is None else clock
-        dispatcher = Dispatcher(lanes_of(hardware), limit=options.run_limit)
+        dispatcher = Dispatcher(
+            lanes_of(hardware), limit=options.run_limit, rooms=rooms_of(hardware), policy=solver.policy
+        )
         if dispatcher.limits is not None:
             dispatcher.limits.change(bool, flights.newest.warmed())
         return Executor(
@@ -147,5 +151,11 @@ def real_parts(
 
 
 def lanes_of(hardware: Hardware) -> dict[str, int]:
-    """The lanes of every processor and radio."""
-    return {p.name: p.lanes for p in hardware.processors} | {r.name: r.lanes for r in hardware.radios}
+    """The lanes of every processor, radio and store."""
+    return {one.name: one.lanes for one in hardware.resources}
+
+
+def rooms_of(hardware: Hardware) -> dict[str, Room]:
+    """The memories of the processors that weights are loaded to."""
+    caps = {processor.name: processor.memory_bytes for processor in hardware.processors}
+    return {loader.target: Room(caps[loader.target], loader) for loader in problem_loaders(hardware)}

@@ -19,6 +19,7 @@ from leo_runtime.frame.window import Found
 from leo_runtime.frozen import maker
 from leo_runtime.runtime.horizon import Horizon
 from leo_runtime.runtime.machine_now import machine_now
+from leo_runtime.runtime.memory_now import NOTHING_THERE, MemoryNow, memory_now
 from leo_runtime.runtime.planned import Placed, Planned, Skipped
 from leo_runtime.runtime.planner import Planner, no_placement
 from leo_runtime.solver.context import Context
@@ -55,6 +56,9 @@ class Placer:
         self._most_stages = most_stages
         self._linger_us = linger_us(hardware)
         self._processors = tuple(processor.name for processor in hardware.processors)
+        self._lanes = {one.name: one.lanes for one in hardware.resources}
+        self._caps = {processor.name: processor.memory_bytes for processor in hardware.processors}
+        self._stores = {loader.target: loader.store for loader in hardware.loaders}
 
     def take_over(self, before: Placer, graphs: frozenset[str], stages: Collection[str]) -> None:
         """Go on with what another knows: of these graphs, which ask the same there, and of these same stages."""
@@ -144,10 +148,13 @@ class Placer:
             now_us = max(release_us, driver.clock.now_us())
             machine = machine_now(driver.dispatcher, self._linger_us, release_us, now_us)
             lost, aside = driver.dispatcher.lost, _aside(driver.dispatcher)
+            memory = NOTHING_THERE
+            if self._stores:
+                memory = self._memory_now(driver.dispatcher, names, release_us, now_us)
         gone = self._gone(lost)
         gates = tuple(dict.fromkeys(gate for stage in self._merged_stages for gate in stage.gates(names)))
         kept = self._states_of(names, states)
-        found = replace(machine.conditions(names, links, lost, gone, kept, aside), closed_gates=gates)
+        found = replace(machine.conditions(names, links, lost, gone, kept, aside, memory.beside), closed_gates=gates)
         late = self._late(found, release_us, due)
         free = (
             replace(found, graphs=(name,), ready_us=(), asleep=(), states=self._states_of((name,), kept))
@@ -184,6 +191,7 @@ class Placer:
             now = machine_now(dispatcher, self._linger_us, release_us, now_us, again=again, waits_for_waking=waits)
         asked: list[_Asked] = []
         kept = self._states_of(graphs, states) if states else ()
+        memory = self._memory_now(dispatcher, graphs, release_us, now_us) if self._stores else NOTHING_THERE
         lost, hanging = dispatcher.lost, dispatcher.suspects(now_us)
         # What hangs, or did not long ago, is not offered as long as there are others.
         choices: Collection[tuple[frozenset[str], tuple[tuple[str, str, str], ...]]] = ((lost, ()),)
@@ -192,13 +200,22 @@ class Placer:
             choices = dict.fromkeys(((lost.union(hanging), aside), (lost, aside), (lost, ())))
         for without, aside in choices:
             gone = self._gone(without) if without else ()
-            conditions = alone.conditions(graphs, links, without, gone, kept, aside)
+            conditions = alone.conditions(graphs, links, without, gone, kept, aside, memory.beside)
             window = None
             if horizon is not None:
                 here = now.conditions(graphs, links, without, gone, kept, aside) if left else conditions
                 window = horizon.found(here, now.awake_until_us, left, in_flight, release_us, chances)
             asked.append((conditions, window))
+            if memory.over_us is not None:
+                later = alone.after(memory.over_us, self._lanes)
+                asked.append((later.conditions(graphs, links, without, gone, kept, aside, memory.after), None))
         return asked, left
+
+    def _memory_now(self, dispatcher: Dispatcher, graphs: tuple[str, ...], release_us: int, now_us: int) -> MemoryNow:
+        """What a frame of these graphs finds in memory. The driver is locked."""
+        found = dispatcher.memory_found(now_us)
+        wanted, sizes = self._planner.labels(graphs), self._planner.label_bytes
+        return memory_now(found, wanted, sizes, self._caps, self._stores, release_us)
 
     def _states_of(self, graphs: Collection[str], states: tuple[StateFound, ...]) -> tuple[StateFound, ...]:
         """Of these states those of the graphs' stages."""

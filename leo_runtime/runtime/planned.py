@@ -28,7 +28,8 @@ class Planned:
     """How a frame is placed, and what earlier frames have left with it."""
 
     plan: Plan
-    solved: Solved
+    solved: Solved | None
+    """None: an event-driven policy decides as the frame runs, and is asked nothing before."""
     again: tuple[Plan, ...] = ()
     """Of each of the `Found.earlier` of a window, in its own time."""
     investment: Investment | None = None

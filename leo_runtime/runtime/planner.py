@@ -8,18 +8,25 @@ the same kind: of the same graphs, on the same processors, over the same links.
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping
+from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
+from leo_runtime.dispatch.memory_plan import make_memory_plan
+from leo_runtime.dispatch.open_plan import open_plan
 from leo_runtime.dispatch.plan import Needs, make_plan
 from leo_runtime.documents.hardware import Hardware
+from leo_runtime.documents.memory import MemoryPlacement, MemoryProblem
 from leo_runtime.documents.problem import Placement, Problem
 from leo_runtime.errors import InputError, LeoError, SolverError
 from leo_runtime.frame.batch import Job, Modes, solve_batch, worth_batching
 from leo_runtime.frame.conditions import Conditions, LinkNow
+from leo_runtime.frame.event_driven import EventPolicy
 from leo_runtime.frame.lower import MergedWorkload, frame_problem
 from leo_runtime.frame.records import Solved
+from leo_runtime.frame.running_ledger import linger_us
 from leo_runtime.frame.steps import StepPrices
+from leo_runtime.frame.weights import Named, memory_problem, named_weights
 from leo_runtime.frame.window import Found, Releases, Window, window_problem, window_releases
 from leo_runtime.frozen import dataclass
 from leo_runtime.operators.own import failure
@@ -27,15 +34,22 @@ from leo_runtime.runtime.planned import Planned
 from leo_runtime.schema import MAX_QUANTITY
 from leo_runtime.solver import SOLVERS, named, plain_limits
 from leo_runtime.solver.context import Context, takes_context
+from leo_runtime.solver.event_policies import EVENT_POLICIES
+from leo_runtime.solver.memory import solve_memory
 from leo_runtime.values import whole
 
 if TYPE_CHECKING:
+    from leo_runtime.judge import CheckReport
     from leo_runtime.solver.replan import Replanner
 
-Solver = Callable[..., Any]
+OwnSolver = Callable[..., Any]
 """A function from a frame's question to its placement (`Problem` to `Placement`); from a window's, where there are
 windows (`WindowProblem` to `WindowPlacement`, or to a `Placement`, which is completed). With a second argument it is
 given the `Context`, and with a keyword `limit_ms` the milliseconds that a window's answer may take, or None."""
+
+Solver = OwnSolver | EventPolicy
+"""A solver of one's own, or an event-driven policy, which is asked as stages become ready
+(`leo_runtime.frame.event_driven`)."""
 
 LinksNow = Mapping[tuple[str, str], LinkNow]
 """Links that are not now as the hardware says, by (source, target)."""
@@ -51,6 +65,10 @@ MAX_KINDS = 16
 BATCH_NODES = 500
 """How far a named solver without a limit searches for each choice of what runs together: a batch is often too large for
 a proof, and the same limit gives the same answer."""
+
+MEMORY_NODES = 300
+"""How many questions of frames the exact solver asks for a question with weights, each of which it searches for as many
+nodes, where no wall time is its limit: where many weights compete for little memory, its parts are many."""
 
 NOT_TOLD = Context(0)
 """The context of a question that has none."""
@@ -76,8 +94,12 @@ class FrameSolver:
     at_once: Callable[[Problem], Placement] | None = None
     """A heuristic's answer, where that of `frame` would come too late; None: there is none. The exact solver has one;
     what others are asked for is their own answer."""
+    memory: Callable[[MemoryProblem, Context], MemoryPlacement] | None = None
+    """Answers questions with weights; None: this solver cannot."""
     slow: bool = False
     """Whether it is interpreted: then it takes too long for a release that waits, until it was seen not to."""
+    policy: EventPolicy | None = None
+    """Decides as stages become ready, and is asked nothing before: nobody asks `frame` and `batch`."""
 
 
 class Planner:
@@ -95,6 +117,9 @@ class Planner:
         self.merged = merged
         self.steps = steps
         self._hardware = hardware
+        self._named = named_weights(merged.stages, hardware)
+        self._with_weights: dict[Conditions, MemoryProblem] = {}
+        """Questions as `_usual` has them, where weights are loaded."""
         self._solver = solver
         self._replanners: dict[Conditions, Replanner] = {}
         self._needs: dict[tuple[str, ...], dict[str, Needs]] = {}
@@ -102,13 +127,16 @@ class Planner:
         self._releases: dict[Hashable, Releases] = {}
         self._plans: dict[_Question, Planned | Placement] = {}
         self._answered = False
+        self._labels: dict[tuple[str, ...], Mapping[str, frozenset[str]]] = {}
         self.modes = modes
 
     def use(self, modes: Modes) -> None:
         """Plan with these modes from now on."""
         self.modes = modes
         self._plans.clear()
+        self._labels.clear()
         self._usual.clear()
+        self._with_weights.clear()
         self._releases.clear()
         self._replanners.clear()
 
@@ -135,14 +163,18 @@ class Planner:
         stages that may run so (None: those that could save most). Raises what the solver raises, mostly `SolverError`,
         where it never had an answer before; later that fails the frame. An equal question is asked again then.
         """
+        if self._solver.policy is not None:
+            return self._open(conditions, self._solver.policy, batched is None)
         question = (conditions, frames, together)
         known = self._plans.pop(question, None)
         if known is not None:
             self._plans[question] = known  # What was asked last is forgotten last.
-            replanner = self._replanners.get(conditions.kind()) if frames == 1 else None
+            replanner = self._replanners.get(conditions.kind()) if frames == 1 and self._replanners else None
             if isinstance(known, Planned) and replanner is not None:
                 replanner.remember(known.plan.placement)
             return known
+        if self._named is not None:
+            return self._plan_with_weights(question, self._named, context)
         problem = self.question(conditions)
         if problem is None:
             return no_placement("a stage has no processor left that could run it")
@@ -165,6 +197,80 @@ class Planner:
         self._answered = True
         needs = self.needs(conditions.graphs) if jobs is None else self._batch_needs(conditions.graphs, jobs)
         planned = Planned(make_plan(problem, placement, needs, jobs), Solved(problem, again))
+        self._keep(question, planned.looked_up())
+        return planned
+
+    def _open(self, conditions: Conditions, policy: EventPolicy, alone: bool) -> Planned | Placement:
+        """The plan of a frame about which is decided as it runs. Who is busy or asleep is seen then."""
+        if not alone:
+            raise SolverError(
+                f"the event-driven policy `{policy.name}` decides stage by stage, and places no batches",
+                hint="submit the frames one by one",
+            )
+        question = (replace(conditions, ready_us=(), asleep=()), 1, None)
+        known = self._plans.get(question)
+        if known is not None:
+            return known
+        problem = self.question(question[0])
+        if problem is None:
+            return no_placement("a stage has no processor left that could run it")
+        lingers = linger_us(self._hardware)
+        planned = Planned(open_plan(problem, policy.name, lingers, self.needs(conditions.graphs)), None)
+        self._keep(question, planned)
+        return planned
+
+    @property
+    def label_bytes(self) -> Mapping[str, int]:
+        """The bytes of all weights by label; empty where nothing is loaded."""
+        return {} if self._named is None else self._named.bytes
+
+    def labels(self, graphs: tuple[str, ...]) -> Mapping[str, frozenset[str]]:
+        """The weights that stages of these graphs may load, by processor; empty where nothing is loaded."""
+        known = self._labels.get(graphs)
+        if known is None:
+            found: dict[str, set[str]] = {}
+            for stage in self.merged.stages if self._named is not None else ():
+                for mode in self.modes[stage.name] if set(stage.graphs).intersection(graphs) else ():
+                    if self._named is not None and mode.resource in self._named.targets:
+                        found.setdefault(mode.resource, set()).update(self._named.of[stage.name, mode.variant])
+            known = self._labels[graphs] = {name: frozenset(labels) for name, labels in found.items()}
+        return known
+
+    def _plan_with_weights(self, question: _Question, named: Named, context: Context) -> Planned | Placement:
+        """As `plan`, on a machine that loads weights."""
+        conditions, frames, _ = question
+        kind = conditions.kind()
+        if frames != 1:
+            raise InputError("a batch is not placed where weights are loaded", hint="submit its frames one by one")
+        usual = self._with_weights.get(kind)
+        if usual is None:
+            usable = _usable(self.modes, kind)
+            wanted = [stage.name for stage in self.merged.stages if set(stage.graphs).intersection(kind.graphs)]
+            if any(not usable[name] for name in wanted):
+                return no_placement("a stage has no processor left that could run it")
+            if self.steps is not None:
+                usable = self.steps.at_hand(usable, kind)
+            if len(self._with_weights) >= MAX_PLANS:
+                del self._with_weights[next(iter(self._with_weights))]
+            name = " + ".join(kind.graphs) or "nothing"
+            usual = memory_problem(self.merged, usable, self._hardware, named, kind, name)
+            self._with_weights[kind] = usual
+        problem = conditions.applied(usual)
+        assert self._solver.memory is not None, "it was asked for when the planner was made"
+        try:
+            answer = self._solver.memory(problem, context)
+        except LeoError as error:
+            if not self._answered:
+                raise
+            return no_placement(f"{NO_ANSWER}{error})")
+        placement = without_loads(answer)
+        again = placement.model_copy(update={"solve_us": 0})
+        if answer.status == "infeasible":
+            self._keep(question, again)
+            return placement
+        self._answered = True
+        plan = make_memory_plan(problem, answer, placement, self.needs(conditions.graphs))
+        planned = Planned(plan, Solved(problem, answer.model_copy(update={"solve_us": 0})))
         self._keep(question, planned.looked_up())
         return planned
 
@@ -319,13 +425,20 @@ def frame_solver(
     Raises `SolverError` for an unknown name, and `InputError` for a number out of range or an argument that would do
     nothing.
     """
-    if not isinstance(solver, str) and not callable(solver):
+    policy = EVENT_POLICIES.get(solver) if isinstance(solver, str) else None
+    if isinstance(solver, EventPolicy):
+        policy = solver
+    elif not isinstance(solver, str) and not callable(solver):
         raise InputError(
-            f"`solver` is a solver's name or a function from Problem to Placement, got {type(solver).__name__}",
-            hint=f"there are {', '.join(SOLVERS)}",
+            "`solver` is a solver's name, a function from Problem to Placement, or an event-driven policy, "
+            f"got {type(solver).__name__}",
+            hint=f"there are {', '.join((*SOLVERS, *EVENT_POLICIES))}",
         )
     limit_ms, limit_nodes, seed = plain_limits(limit_ms, limit_nodes, seed)
     switching_nj = whole(switching_nj, "switching_nj", most=MAX_QUANTITY)
+    if policy is not None:
+        _require_none(policy, limit_ms=limit_ms, limit_nodes=limit_nodes, switching_nj=switching_nj or None)
+        return _asked_as_it_runs(policy)
     replans = solver == "exact" and limit_ms is None
     if switching_nj and not replans:
         which = f"`{solver}`" if isinstance(solver, str) else "of your own"
@@ -333,14 +446,17 @@ def frame_solver(
             f"`switching_nj` does nothing with the solver {which}{' and `limit_ms`' if solver == 'exact' else ''}",
             hint="the solver `exact` without `limit_ms` looks at it; `limit_nodes` limits it all the same",
         )
-    if not isinstance(solver, str):
+    if not isinstance(solver, str | EventPolicy):
         for name, limit in (("limit_ms", limit_ms), ("limit_nodes", limit_nodes)):
             if limit is not None:
                 raise InputError(
                     f"`{name}` does nothing with a solver of your own", hint="give the limit to your solver yourself"
                 )
         own = judged(solver)
-        return FrameSolver(own, lambda problem, context, _: own(problem, context), None)
+        return FrameSolver(
+            own, lambda problem, context, _: own(problem, context), None, memory=judged(solver, with_weights=True)
+        )
+    assert isinstance(solver, str), "it has a name, as it is no event-driven policy"
     solve = named(solver)
 
     def batch(problem: Problem, _: Context, choices: int) -> Placement:
@@ -361,8 +477,42 @@ def frame_solver(
         batch,
         replanner,
         at_once,
+        memory_solver(solver, limit_ms, limit_nodes, seed),
         slow,
     )
+
+
+def memory_solver(
+    solver: str, limit_ms: int | None, limit_nodes: int | None, seed: int
+) -> Callable[[MemoryProblem, Context], MemoryPlacement]:
+    """A named solver's answers to questions with weights. `exact` asks at most `MEMORY_NODES` questions of frames."""
+
+    def solve(problem: MemoryProblem, _: Context) -> MemoryPlacement:
+        nodes = limit_nodes
+        if solver == "exact" and limit_ms is None:
+            nodes = MEMORY_NODES if limit_nodes is None else min(limit_nodes, MEMORY_NODES)
+        return solve_memory(problem, solver, limit_ms=limit_ms, limit_nodes=nodes, seed=seed)
+
+    return solve
+
+
+def _require_none(policy: EventPolicy, **given: int | None) -> None:
+    """Raise `InputError` for an argument that an event-driven policy has no use for."""
+    for name, value in given.items():
+        if value is not None:
+            raise InputError(
+                f"`{name}` does nothing with the event-driven policy `{policy.name}`, got {value}",
+                hint="it searches nothing, and no plan comes before another: leave it out",
+            )
+
+
+def _asked_as_it_runs(policy: EventPolicy) -> FrameSolver:
+    """Who plans nothing: the dispatcher asks the policy."""
+
+    def nobody(*_: object) -> NoReturn:
+        raise SolverError(f"the event-driven policy `{policy.name}` answers no question beforehand")
+
+    return FrameSolver(nobody, nobody, None, policy=policy)
 
 
 def _heuristic() -> tuple[Callable[[Problem], Placement], bool]:
@@ -377,21 +527,27 @@ def _heuristic() -> tuple[Callable[[Problem], Placement], bool]:
     return partial(named("heft"), limit_ms=0), not compiled.COMPILED
 
 
-def judged(solver: Solver) -> Callable[[Problem, Context], Placement]:
-    """A solver that is not ours: whatever goes wrong in it, and whatever its answer breaks, is a `SolverError`."""
+def judged(solver: OwnSolver, *, with_weights: bool = False) -> Callable[[Any, Context], Any]:
+    """A solver that is not ours: whatever goes wrong in it, and whatever its answer breaks, is a `SolverError`.
+
+    It is asked about frames (`Problem`), or `with_weights` about those of machines that load them (`MemoryProblem`).
+    """
     from leo_runtime.judge import check  # For solvers of others alone.
+    from leo_runtime.judge.memory import check_memory
+
+    judge: Callable[[Any, Any], CheckReport] = check_memory if with_weights else check
 
     called = getattr(solver, "__qualname__", type(solver).__name__)
     with_context = takes_context(solver)
 
-    def solve(problem: Problem, context: Context) -> Placement:
+    def solve(problem: Any, context: Context) -> Any:
         try:
-            placement: Placement = solver(problem, context) if with_context else solver(problem)
+            placement = solver(problem, context) if with_context else solver(problem)
         except LeoError:
             raise
         except Exception as error:  # Foreign code: whatever it raises means that it has no answer.
             raise SolverError(f"the solver `{called}` raised {failure(error, solver)}") from error
-        report = check(problem, placement)
+        report = judge(problem, placement)
         if report.ok:
             return placement.model_copy(update={"criteria": report.criteria})
         wrong = (*report.violations, *report.false_claims)
@@ -402,6 +558,12 @@ def judged(solver: Solver) -> Callable[[Problem, Context], Placement]:
         )
 
     return solve
+
+
+def without_loads(answer: MemoryPlacement) -> Placement:
+    """All of an answer but its loads."""
+    kept = {name: value for name, value in answer if name not in ("format", "loads")}
+    return Placement(format="leo-placement/1", **kept)
 
 
 def no_placement(reason: str) -> Placement:

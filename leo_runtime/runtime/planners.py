@@ -5,7 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from leo_runtime.documents.hardware import Hardware
+from leo_runtime.errors import InputError
 from leo_runtime.frame.batch import Modes
+from leo_runtime.frame.event_driven import EventPolicy
 from leo_runtime.frame.lower import MergedWorkload
 from leo_runtime.frame.steps import StepPrices
 from leo_runtime.runtime.gates_file import GatesFile
@@ -36,10 +38,27 @@ def planners(
 
     Without `reads_gates` the file of gates is left to one that is made later, or was before.
     """
+    if hardware.loaders and options.window_stages:
+        raise InputError(
+            f"`window_stages` is {options.window_stages}, and windows know nothing of weights, which are loaded on "
+            f"`{hardware.name}`",
+            hint="leave it out: frames are placed one by one there",
+        )
+    if hardware.loaders and solver.policy is not None:
+        raise InputError(
+            f"the event-driven policy `{solver.policy.name}` loads no weights, which are loaded on `{hardware.name}`",
+            hint="take a solver of questions with weights, such as `greedy`",
+        )
     planner = Planner(merged, hardware, modes, solver, steps)
     stages = options.stages_of_windows()
-    if not stages:
+    if not stages or hardware.loaders:
         return planner, None
+    if solver.policy is not None:
+        raise InputError(
+            f"the event-driven policy `{solver.policy.name}` plans no windows, got {stages} stages for one",
+            hint="leave out `window_stages`, or give 0",
+        )
+    assert not isinstance(options.solver, EventPolicy), "it has a policy"
     windows = WindowPlanner(
         planner,
         window_solver(

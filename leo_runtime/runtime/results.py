@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING
 
 from leo_runtime.frame.due import due_us
 from leo_runtime.frame.records import (
+    EvictionObservation,
     FrameResult,
     GraphResult,
+    LoadObservation,
     Solved,
     SpanObservation,
     StageObservation,
@@ -22,7 +24,7 @@ from leo_runtime.runtime.drift import Key
 if TYPE_CHECKING:
     import numpy as np
 
-    from leo_runtime.dispatch.events import FrameDone, SendRecord, SpanRecord, StageRecord
+    from leo_runtime.dispatch.events import FrameDone, LoadRecord, SendRecord, SpanRecord, StageRecord
     from leo_runtime.dispatch.plan import Plan
     from leo_runtime.documents.problem import Placement
     from leo_runtime.documents.workload import TaskGraph
@@ -56,7 +58,7 @@ class Submitted:
     """Of each frame of a batch."""
     graphs: tuple[TaskGraph, ...]
     plan: Plan
-    solved: Solved
+    solved: Solved | None
     shed: tuple[TaskGraph, ...] = ()
     """Further graphs that were due, and were left out."""
 
@@ -112,7 +114,7 @@ class Results:
         result = _frame_result(
             frame=frame,
             release_us=release_us,
-            placement=submitted.plan.placement,
+            placement=_placement(submitted.plan, done, release_us),
             stages=tuple(stages),
             transfers=tuple([_sent(frame, send) for send in done.sends]),
             skipped=done.skipped,
@@ -138,6 +140,8 @@ class Results:
             admitted_us=None if done.admitted_us == release_us else done.admitted_us,
             solved=submitted.solved,
             shed=tuple([graph.name for graph in submitted.shed]),
+            loads=tuple([_loaded(frame, load) for load in done.loads]) if done.loads else (),
+            evicted=tuple([EvictionObservation(frame, one.resource, one.label, one.at_us) for one in done.evicted]),
         )
         return result, tuple(lasted)
 
@@ -185,6 +189,15 @@ class Results:
         )
 
 
+def _placement(plan: Plan, done: FrameDone, release_us: int) -> Placement:
+    """What was planned; where that was decided as the frame ran, what came of it."""
+    if not plan.undecided:
+        return plan.placement
+    from leo_runtime.dispatch.open_plan import as_run  # It is there: it has made the plan.
+
+    return as_run(plan.placement, done, release_us)
+
+
 def unplaced_result(
     frame: int,
     releases_us: tuple[int, ...],
@@ -229,6 +242,23 @@ def energy_nj(cost: Cost, lasted_us: int) -> int:
 
 def _kept_awake(frame: int, span: SpanRecord) -> SpanObservation:
     return _span(frame, span.resource, span.from_us, span.until_us, span.used_us, span.held_until_us)
+
+
+def _loaded(frame: int, load: LoadRecord) -> LoadObservation:
+    return LoadObservation(
+        frame=frame,
+        label=load.label,
+        target=load.target,
+        resource=load.resource,
+        lane=load.lane,
+        bytes=load.bytes,
+        planned_start_us=load.planned_start_us,
+        start_us=load.start_us,
+        loaded_us=load.loaded_us,
+        arrive_us=load.arrive_us,
+        nj=load.nj,
+        stages=load.stages,
+    )
 
 
 def _sent(frame: int, send: SendRecord) -> TransferObservation:

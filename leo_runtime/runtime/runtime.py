@@ -826,6 +826,8 @@ class Runtime:
         now = self._now
         if graphs is None:
             names = due_graphs(now.merged.workload, releases_us, now.triggered)
+        elif isinstance(graphs, tuple) and now.has_had(graphs):
+            names = graphs
         else:
             names = named_graphs(now.merged.workload, graphs)
         may = None if together is None else now.candidates(together)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable
 from functools import partial
 from typing import Any, cast
@@ -12,7 +11,8 @@ from leo_runtime.documents.window import WindowPlacement, WindowProblem
 from leo_runtime.errors import LeoError, SolverError
 from leo_runtime.operators.own import failure
 from leo_runtime.runtime.planner import VIOLATIONS_SAID
-from leo_runtime.solver.context import Context, takes_context
+from leo_runtime.solver.context import Context, takes, takes_context
+from leo_runtime.solver.preferences import preferences
 from leo_runtime.solver.window import WINDOW_SOLVERS, named
 
 WINDOW_NODES = 20_000
@@ -40,7 +40,7 @@ def window_solver(
     """
     if not isinstance(solver, str):
         return _judged(solver)
-    if solver not in WINDOW_SOLVERS:
+    if solver not in WINDOW_SOLVERS and preferences(solver) is None:
         raise SolverError(
             f"the solver `{solver}` answers no windows",
             hint=f"these do: {', '.join(WINDOW_SOLVERS)}; `window_stages=0` asks about each frame alone",
@@ -61,7 +61,7 @@ def _judged(solver: Callable[..., Any]) -> WindowSolver:
     from leo_runtime.solver.complete import complete
 
     called = getattr(solver, "__qualname__", type(solver).__name__)
-    with_context, with_limit = takes_context(solver), _takes(solver, "limit_ms")
+    with_context, with_limit = takes_context(solver), takes(solver, "limit_ms")
 
     def solve(problem: WindowProblem, context: Context, within_ms: int | None) -> WindowPlacement:
         call = partial(solver, limit_ms=within_ms) if with_limit else solver
@@ -84,11 +84,3 @@ def _judged(solver: Callable[..., Any]) -> WindowSolver:
         )
 
     return solve
-
-
-def _takes(solver: Callable[..., Any], keyword: str) -> bool:
-    """Whether a function has a parameter of that name."""
-    try:
-        return keyword in inspect.signature(solver).parameters
-    except (TypeError, ValueError):
-        return False

@@ -7,8 +7,10 @@ from leo_runtime.documents.memory import MemoryPlacement, MemoryProblem
 from leo_runtime.documents.problem import Placement, Problem
 from leo_runtime.documents.window import WindowPlacement, WindowProblem
 from leo_runtime.errors import InputError
+from leo_runtime.solver.by_name import EVENT_DRIVEN as EVENT_DRIVEN
 from leo_runtime.solver.by_name import by_name
 from leo_runtime.solver.limits import plain_limits as plain_limits
+from leo_runtime.solver.preferences import preferences
 
 SOLVERS: dict[str, str] = {
     "exact": "leo_runtime.solver.exact:solve",
@@ -23,7 +25,13 @@ SOLVERS: dict[str, str] = {
     "exhaustive": "leo_runtime.solver.exhaustive:solve",
     "oracle": "leo_runtime.solver.oracle:solve",
 }
-"""Name of each solver and where it is, as "module:function"; the module is imported when it is first asked for."""
+"""Name of each solver and where it is, as "module:function"; the module is imported when it is first asked for.
+
+Besides them there is a policy for every list of processors (`preferences`)."""
+
+COUNT_NODES = ("exact", "lns", "greedy", "memetic", "exhaustive")
+"""Those that `limit_nodes` limits in steps that can be compared: decisions and dead ends of a search, or schedules
+made. `oracle` counts CP-SAT's conflicts, and the others make a fixed number of schedules."""
 
 
 @overload
@@ -103,4 +111,9 @@ def solve(
 
 def named(solver: str) -> Callable[..., Placement]:
     """The solver of that name, called as `f(problem, *, limit_ms, limit_nodes, seed)`. Raises `SolverError`."""
+    preferred = preferences(solver)
+    if preferred is not None:
+        from leo_runtime.solver.baselines import preferring
+
+        return preferring(solver, preferred)
     return by_name(solver, SOLVERS, "solver")

@@ -16,6 +16,7 @@ from leo_runtime.documents.problem import Mode, Placement, Problem
 from leo_runtime.solver.compiled import Compiled
 from leo_runtime.solver.limits import limited
 from leo_runtime.solver.lists import Lists, consider_single_processors
+from leo_runtime.solver.preferences import matching
 from leo_runtime.solver.protocols import Ordered
 
 POLICIES: dict[str, tuple[str, ...]] = {
@@ -86,6 +87,22 @@ def single(
         lists = Lists.of(Compiled(problem), stop)
         consider_single_processors(lists)
         return lists.placement("single", began)
+
+
+def preferring(name: str, preferences: Sequence[str]) -> Callable[..., Placement]:
+    """The policy of that name, which prefers these processors, or all whose names are like these patterns."""
+
+    def solve(
+        problem: Problem,
+        *,
+        limit_ms: int | None = None,
+        limit_nodes: int | None = None,  # noqa: ARG001  # a policy searches no nodes
+        seed: int = 0,  # noqa: ARG001  # nothing is drawn
+    ) -> Placement:
+        names = matching(preferences, [resource.name for resource in problem.resources])
+        return prefer(problem, names, name, limit_ms=limit_ms)
+
+    return solve
 
 
 def _policy(name: str) -> Callable[..., Placement]:

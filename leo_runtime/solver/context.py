@@ -36,3 +36,11 @@ def takes_context(solver: Callable[..., Any]) -> bool:
     positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
     needed = [parameter for parameter in parameters if parameter.kind in positional]
     return len(needed) >= 2 and needed[1].default is inspect.Parameter.empty
+
+
+def takes(solver: Callable[..., Any], keyword: str) -> bool:
+    """Whether a function has a parameter of that name."""
+    try:
+        return keyword in inspect.signature(solver).parameters
+    except (TypeError, ValueError):
+        return False

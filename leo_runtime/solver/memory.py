@@ -9,6 +9,10 @@ from leo_runtime.solver.limits import plain_limits
 MEMORY_SOLVERS: dict[str, str] = {
     "exact": "leo_runtime.solver.memory_exact:solve",
     "greedy": "leo_runtime.solver.memory_greedy:solve",
+    "single": "leo_runtime.solver.memory_policies:single",
+    "cpu-only": "leo_runtime.solver.memory_policies:cpu_only",
+    "dsp-first": "leo_runtime.solver.memory_policies:dsp_first",
+    "gpu-first": "leo_runtime.solver.memory_policies:gpu_first",
     "exhaustive": "leo_runtime.solver.memory_exhaustive:solve",
     "oracle": "leo_runtime.solver.memory_oracle:solve",
 }

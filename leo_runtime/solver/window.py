@@ -5,6 +5,7 @@ from collections.abc import Callable
 from leo_runtime.documents.window import WindowPlacement, WindowProblem
 from leo_runtime.solver.by_name import by_name
 from leo_runtime.solver.limits import plain_limits
+from leo_runtime.solver.preferences import preferences
 
 WINDOW_SOLVERS: dict[str, str] = {
     "exact": "leo_runtime.solver.window_exact:solve",
@@ -44,4 +45,9 @@ def named(solver: str) -> Callable[..., WindowPlacement]:
 
     Raises `SolverError`.
     """
+    preferred = preferences(solver)
+    if preferred is not None:
+        from leo_runtime.solver.window_policies import preferring
+
+        return preferring(solver, preferred)
     return by_name(solver, WINDOW_SOLVERS, "solver of windows")

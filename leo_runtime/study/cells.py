@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import product
 from random import Random
 from typing import Any
@@ -17,7 +17,7 @@ from pydantic import ValidationError
 
 from leo_runtime.errors import DocumentError
 from leo_runtime.schema import document_error
-from leo_runtime.study.document import SETTINGS, Axis, Base, Choice, Range, Settings, Study
+from leo_runtime.study.document import SETTINGS, WHO_PLACES, Axis, Base, Choice, Range, Settings, Study
 
 DIGITS = 6
 """Significant digits of a number that is drawn: such a number can be written down."""
@@ -35,6 +35,8 @@ class Cell:
     """With the seed of this repetition."""
     changes: tuple[str, ...]
     """Of the documents."""
+    numbers: Mapping[str, float] = field(default_factory=dict)
+    """By name: of axes of numbers and of what was chosen, for what is derived from them."""
 
     @property
     def name(self) -> str:
@@ -53,9 +55,10 @@ def cells(study: Study) -> tuple[Cell, ...]:
             values,
             settings.model_copy(update={"seed": (settings.seed or 0) + repetition}),
             changes,
+            numbers,
         )
         for repetition in range(study.repetitions)
-        for at, (values, settings, changes) in enumerate(made)
+        for at, (values, settings, changes, numbers) in enumerate(made)
     )
 
 
@@ -110,17 +113,30 @@ def _between(over: Range, quantile: float) -> float | int:
     return min(max(float(f"{found:.{DIGITS}g}"), over.low), over.high)
 
 
-def _settled(study: Study, point: Sequence[_Picked]) -> tuple[dict[str, Any], Settings, tuple[str, ...]]:
+_Settled = tuple[dict[str, Any], Settings, tuple[str, ...], dict[str, float]]
+"""Of a cell: its values, settings, changes, and numbers."""
+
+
+def _settled(study: Study, point: Sequence[_Picked]) -> _Settled:
     values: dict[str, Any] = {}
+    numbers: dict[str, float] = {}
     given = {name: getattr(study.base, name) for name in SETTINGS}
     changes = list(study.base.changes)
     for axis, picked in point:
+        if isinstance(picked, int | float) and not isinstance(picked, bool):
+            numbers[axis.column] = picked
         if isinstance(picked, Choice):
             values[axis.column] = picked.name
+            numbers |= picked.numbers
+            if picked.solver is not None or picked.prefer is not None:
+                given |= dict.fromkeys(WHO_PLACES)
             given |= {name: value for name in SETTINGS if (value := getattr(picked, name)) is not None}
             changes += picked.changes
         elif axis.vary in SETTINGS:
-            values[axis.column] = given[str(axis.vary)] = picked
+            if axis.vary in WHO_PLACES:
+                given |= dict.fromkeys(WHO_PLACES)
+            given[str(axis.vary)] = picked
+            values[axis.column] = ",".join(map(str, picked)) if isinstance(picked, list | tuple) else picked
         else:
             values[axis.column] = picked if isinstance(picked, bool | int | float | str) else _text(picked)
             changes.append(_change(str(axis.vary), picked))
@@ -129,7 +145,7 @@ def _settled(study: Study, point: Sequence[_Picked]) -> tuple[dict[str, Any], Se
     except ValidationError as error:
         wrong = document_error(f"study `{study.name}`", error, Settings)
         raise DocumentError(wrong.source, f"an axis gives what a setting cannot be: {wrong}", "$.axes") from None
-    return values, settings, tuple(changes)
+    return values, settings, tuple(changes), numbers
 
 
 def _change(vary: str, value: Any) -> str:
@@ -149,7 +165,7 @@ def with_solvers(study: Study, solvers: Sequence[str]) -> Study:
     if not solvers:
         return study
     for axis in study.axes:
-        if any(choice.solver is not None for choice in axis.choices or ()):
+        if any(choice.solver is not None or choice.prefer is not None for choice in axis.choices or ()):
             raise DocumentError(
                 f"study `{study.name}`",
                 f"axis `{axis.column}` chooses solvers, and no others can be given in their place",
@@ -157,10 +173,10 @@ def with_solvers(study: Study, solvers: Sequence[str]) -> Study:
                 hint="change its choices",
             )
     axis = Axis(name="solver", vary="solver", values=tuple(solvers))
-    axes = [axis if one.vary == "solver" else one for one in study.axes]
+    axes = [axis if one.vary in WHO_PLACES else one for one in study.axes]
     if axis not in axes:
         axes.insert(0, axis)
-    base = Base.model_validate(study.base.model_dump() | {"solver": None})
+    base = Base.model_validate(study.base.model_dump() | dict.fromkeys(WHO_PLACES))
     return Study.from_dict(
         study.model_copy(update={"axes": tuple(axes), "base": base}).model_dump(mode="json", exclude_defaults=True)
     )

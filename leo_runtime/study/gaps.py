@@ -6,12 +6,14 @@ from collections.abc import Sequence
 from typing import Any
 
 from leo_runtime import solver
+from leo_runtime.documents.memory import MemoryProblem
 from leo_runtime.documents.window import WindowProblem
 from leo_runtime.errors import SolverError
 from leo_runtime.frame.entries import Entry
 from leo_runtime.frame.records import FrameResult, Solved
 from leo_runtime.replay.compare import MAX_NODES
 from leo_runtime.replay.identity import Replay
+from leo_runtime.runtime.planner import MEMORY_NODES
 from leo_runtime.solver.window import solve_window
 from leo_runtime.study.shared import Kept
 
@@ -78,8 +80,9 @@ class Gaps:
 def _exactly(question: Any) -> Any:
     """The exact answer, searched for as far as a replay does; None where none was found."""
     solve = solve_window if isinstance(question, WindowProblem) else solver.solve
+    nodes = MEMORY_NODES if isinstance(question, MemoryProblem) else MAX_NODES
     try:
-        return solve(question, "exact", limit_nodes=MAX_NODES)
+        return solve(question, "exact", limit_nodes=nodes)
     except SolverError:
         return None
 

@@ -12,21 +12,23 @@ from leo_runtime import demo, shipped
 from leo_runtime.backend.versions import versions
 from leo_runtime.documents.changes import Changed, changed
 from leo_runtime.errors import InputError
+from leo_runtime.frame.event_driven import EventPolicy
 from leo_runtime.recordings.recording import NOTHING_SECONDS, Recording, check_links, check_streams
-from leo_runtime.replay.compare import Case, Placing
+from leo_runtime.replay.compare import Case, Placing, placing_on, require_as_it_runs, require_placing
 from leo_runtime.replay.identity import Span
 from leo_runtime.replay.inputs import model_digests, samples_digest
 from leo_runtime.replay.replay import check_files, streams_read
+from leo_runtime.solver.preferences import PREFER
 from leo_runtime.study.cells import Cell
-from leo_runtime.study.document import GAP, REGRET, Study
-from leo_runtime.study.policies import Policy, policy
+from leo_runtime.study.document import GAP, REGRET, Settings, Study
+from leo_runtime.study.policies import Policy, policy, require_takes_limit
 from leo_runtime.study.shared import Kept
 from leo_runtime.version import VERSION
 
 if TYPE_CHECKING:
     from leo_runtime.documents.workload import Workload
 
-ROWS_FORMAT = 3
+ROWS_FORMAT = 4
 """Goes up where the same inputs give another row."""
 MOST_CHANGED = 64
 """How many changed sets of documents are kept."""
@@ -64,9 +66,16 @@ class Loader:
         """A cell with its documents read, changed and checked. Raises `LeoError`, what `replay` could only later."""
         settings = cell.settings
         placing = self._placing(cell)
-        solver = settings.solver or "exact"
+        solver = placing.policy
         one = self._read.get(("policy", solver), lambda: policy(solver, self._folder))
+        if isinstance(one.function, EventPolicy):
+            require_as_it_runs(solver, placing)
+        elif one.function is not None:
+            require_takes_limit(one, placing.limit_nodes)
         done, recording, documents = self._documents(cell)
+        placing = placing_on(placing, done.hardware)
+        if one.function is None:
+            require_placing(placing, done.hardware)
         workload = done.workload
         start_us = round((settings.start_seconds or 0) * 1e6)
         length_us = None if settings.seconds is None else max(1, round(settings.seconds * 1e6))
@@ -81,6 +90,7 @@ class Loader:
             "placing": [
                 *(placing.stages_of_windows, placing.batch, placing.reserve_in("virtual"), placing.noise_ppm),
                 placing.seed,
+                *(() if placing.limit_nodes is None else (placing.limit_nodes,)),
             ],
             "measure": sorted(self._study.measure),
             "compute": self._read.get(("versions",), versions) if self._study.compute else {},
@@ -101,12 +111,13 @@ class Loader:
                 hint="leave it out of `measure`",
             )
         return Placing(
-            policy=settings.solver or "exact",
+            policy=_policy_of(settings),
             reserve_percent=settings.reserve_percent,
             batch=batch,
             noise_ppm=round((settings.noise_percent or 0) * 10_000) or None,
             seed=settings.seed or 0,
             window_stages=settings.window,
+            limit_nodes=settings.limit_nodes,
         )
 
     def _documents(self, cell: Cell) -> tuple[Changed, Recording, str]:
@@ -177,6 +188,13 @@ class Loader:
     def _named(self, name: str) -> str:
         """A document's name as `shipped` takes it."""
         return str(self._folder / name) if name.endswith((".toml", ".json")) else name
+
+
+def _policy_of(settings: Settings) -> str:
+    """Who places, by name."""
+    if settings.prefer is None:
+        return settings.solver or "exact"
+    return PREFER + ",".join(settings.prefer)
 
 
 def _usual_profile(hardware: str) -> str:

@@ -8,7 +8,7 @@ import platform
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
-from functools import wraps
+from functools import partial, wraps
 from pathlib import Path
 from time import perf_counter_ns
 from typing import Any, get_args
@@ -19,6 +19,7 @@ from leo_runtime.backend.versions import versions
 from leo_runtime.documents.hardware import Hardware
 from leo_runtime.errors import SolverError
 from leo_runtime.frame.entries import Cause, Entry
+from leo_runtime.frame.event_driven import WRONG, Answer, Decide, EventPolicy, Moment
 from leo_runtime.frame.records import FrameResult
 from leo_runtime.replay.figures import ProcessorUse
 from leo_runtime.replay.identity import Replay
@@ -117,10 +118,14 @@ class _Asked:
         self.nodes += nodes
 
 
-def _solver(ready: Ready, shared: Shared, asked: _Asked) -> Callable[..., Any]:
+def _solver(ready: Ready, shared: Shared, asked: _Asked) -> Callable[..., Any] | EventPolicy:
     """Who places; what it takes is counted."""
     placing, own = ready.placing, ready.policy.function
+    if isinstance(own, EventPolicy):
+        return _counted(own, ready.policy.name, asked)
     if own is not None:
+        if placing.limit_nodes is not None:
+            own = partial(own, limit_nodes=placing.limit_nodes)
 
         @wraps(own)  # The runtime looks at which arguments it takes.
         def place(*question: Any, **limits: Any) -> Any:
@@ -136,7 +141,8 @@ def _solver(ready: Ready, shared: Shared, asked: _Asked) -> Callable[..., Any]:
         place.__qualname__ = ready.policy.name  # What goes wrong is told under the name that was asked for.
         return place
     solve = placing.solver("virtual")
-    way = (placing.policy, placing.reserve_in("virtual"), placing.batch > 1, placing.seed)
+    assert callable(solve), "it is no event-driven policy"
+    way = (placing.policy, placing.limit_nodes, placing.reserve_in("virtual"), placing.batch > 1, placing.seed)
 
     def answer(problem: Any) -> Any:
         def found() -> tuple[Any, int]:
@@ -153,6 +159,25 @@ def _solver(ready: Ready, shared: Shared, asked: _Asked) -> Callable[..., Any]:
     return answer
 
 
+def _counted(policy: EventPolicy, name: str, asked: _Asked) -> EventPolicy:
+    """The same policy; how often it is asked, and how long that takes, is counted."""
+
+    def make() -> Decide:
+        decide = policy.make()
+
+        def timed(now: Moment) -> Answer:
+            began_ns = perf_counter_ns()
+            try:
+                return decide(now)
+            finally:
+                asked.solve_ns += perf_counter_ns() - began_ns
+                asked.questions += 1
+
+        return timed
+
+    return EventPolicy(name, make, policy.learns_ppm)
+
+
 class _Answered:
     """A sink that ends a run whose policy has no answer to a question, or one that breaks a rule."""
 
@@ -164,6 +189,9 @@ class _Answered:
         reason = ended.placement.reason or ""
         if ended.placement.status == "infeasible" and reason.startswith(NO_ANSWER):
             raise SolverError(reason.removeprefix(NO_ANSWER).removesuffix(")"))
+        for run in ended.stages:
+            if run.error.startswith(WRONG):
+                raise SolverError(f"{run.error} (stage `{run.stage}`, frame {ended.frame})")
 
     def energy(self, _entries: Sequence[Entry], _settled_us: int, /) -> None:
         """Nothing to do."""
@@ -175,6 +203,7 @@ class _Answered:
 def _row(study: Study, ready: Ready, ended: Replay, asked: _Asked) -> dict[str, Any]:
     placing, summary = ready.placing, ended.summary
     lines, uses, energy = summary.pipelines, summary.processors, summary.energy
+    answers, misses = sum(line.frames for line in lines), sum(line.deadline_misses for line in lines)
     row: dict[str, Any] = {f"version.{name}": version for name, version in _versions(study).items()}
     row |= {
         "workload": ended.workload.name,
@@ -189,11 +218,12 @@ def _row(study: Study, ready: Ready, ended: Replay, asked: _Asked) -> dict[str, 
         "noise_ppm": placing.noise_ppm or 0,
         "seed": placing.seed,
         "frames": summary.frames,
-        "answers": sum(line.frames for line in lines),
+        "answers": answers,
         "answered": sum(line.answered for line in lines),
         "late": sum(line.late for line in lines),
         "failed": sum(line.failed for line in lines),
-        "misses": sum(line.deadline_misses for line in lines),
+        "misses": misses,
+        "in_time_ppm": (answers - misses) * 1_000_000 // answers if answers else None,
         "end_us": summary.end_us,
         "energy_nj": energy.total_nj,
     }

@@ -73,7 +73,13 @@ def _trigger(graph: TaskGraph) -> str:
 
 def _machine(hardware: Hardware) -> str:
     lanes = [one.name if one.lanes == 1 else f"{one.name} with {one.lanes} lanes" for one in hardware.processors]
-    return ", ".join([*lanes, *(f"radio {radio.name}" for radio in hardware.radios)])
+    return ", ".join(
+        [
+            *lanes,
+            *(f"radio {radio.name}" for radio in hardware.radios),
+            *(f"store {store.name}" for store in hardware.stores),
+        ]
+    )
 
 
 def _window(head: RunLine) -> str:
@@ -124,6 +130,8 @@ def _machine_sources(hardware: Hardware) -> Iterable[str]:
     parts += [processor.sources for processor in hardware.processors]
     parts += [radio.sources for radio in hardware.radios]
     parts += [link.sources for link in hardware.links]
+    parts += [store.sources for store in hardware.stores]
+    parts += [loader.sources for loader in hardware.loaders]
     return (source for part in parts for source in part.values())
 
 

@@ -83,6 +83,7 @@ def span(frame: FrameLine) -> tuple[int, int]:
     begun_us = frame.release_us if frame.admitted_us is None else frame.admitted_us
     ends_us = [begun_us + 1]
     ends_us += [run.end_us for run in frame.stages] + [send.arrive_us for send in frame.transfers]
+    ends_us += [load.arrive_us for load in frame.loads]
     ends_us += [seen.end_us for seen in frame.graphs if seen.outcome != "failed"]
     from_us, worked_us = frame.release_us, max(ends_us)
     most_us = from_us + 4 * (worked_us - from_us)
@@ -148,6 +149,9 @@ def _work(frame: FrameLine) -> Iterator[Bar]:
         if send.resource is not None and send.lane is not None and send.sent_us > send.start_us:
             lane = Row("lane", str(send.lane), send.resource, send.lane)
             yield Bar(lane, "transfer", name, send.start_us, send.sent_us, send.graphs)
+    for load in frame.loads:
+        lane = Row("lane", str(load.lane), load.resource, load.lane)
+        yield Bar(lane, "transfer", f"{load.label} to {load.target}", load.start_us, load.loaded_us, load.graphs)
 
 
 def run_told(run: StageLine) -> str:
@@ -197,8 +201,7 @@ def _state_row(resource: str) -> Row:
 
 
 def _wake_latencies_us(hardware: Hardware) -> dict[str, int]:
-    latencies_us = {processor.name: processor.wake_latency_us for processor in hardware.processors}
-    return latencies_us | {radio.name: radio.wake_latency_us for radio in hardware.radios}
+    return {one.name: one.wake_latency_us for one in hardware.resources}
 
 
 def _rows(used: set[Row], hardware: Hardware | None) -> tuple[Row, ...]:

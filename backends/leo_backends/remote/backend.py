@@ -1,0 +1,196 @@
+"""A processor that is a server: its kernels send their inputs there, and get the outputs back."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Mapping, Sequence
+from itertools import count
+from typing import Any
+from urllib.parse import quote
+
+import numpy as np
+
+from leo_backends.checked import require_inputs
+from leo_backends.remote.options import options_of, place_of
+from leo_backends.remote.pool import SPARE_BYTES, Answer, Call, Pool
+from leo_runtime.backend import DeviceRun, Kernel
+from leo_runtime.backend.open_inference import BINARY, JSON_LENGTH, Tensor, read_answer, read_json, request_message
+from leo_runtime.backend.stage_identity import identity
+from leo_runtime.documents.binding import BoundStage
+from leo_runtime.documents.hardware import Processor
+from leo_runtime.errors import InputError, KernelError
+from leo_runtime.operators.definition import shown
+from leo_runtime.operators.outputs import one_value
+
+STAGES = "leo_stages"
+"""The extension of `leo-runtime serve`: stages by what they are, requests by ids, and how long runs took."""
+JSON_BYTES_PER_VALUE = 32
+MOST_METADATA_BYTES = 1 << 20
+
+
+class RemoteBackend:
+    """Runs stages on a server that speaks the Open Inference Protocol v2. From any thread."""
+
+    name = "remote"
+
+    def __init__(self, processor: Processor) -> None:
+        """Asks the server what it is.
+
+        Raises `DocumentError` for wrong options, `DeviceUnavailableError` where it is not there, `KernelError` where it
+        answers no.
+        """
+        options = options_of(processor)
+        self._models: Mapping[str, str] = options.models
+        self._pool = Pool(place_of(options, processor.name))
+        try:
+            said = self._asked("/v2", f"processor `{processor.name}`")
+        except BaseException:
+            self._pool.close()
+            raise
+        extensions = said.get("extensions")
+        extensions = extensions if isinstance(extensions, list) else []
+        self._knows_stages = self._pool.remembers = STAGES in extensions
+        self._binary = options.binary if options.binary is not None else BINARY in extensions
+        self.driver = f"{said.get('name', 'server')} {said.get('version', '')}".strip()[:200]
+        self._session, self._numbers = secrets.token_hex(8), count()
+
+    def supports(self, stage: BoundStage, _variant: str, /) -> bool:
+        """Whether a server can run it: anything but what nobody computes, and an object of one's own as a state.
+
+        Whether this server has it turns out as it is loaded.
+        """
+        return not stage.operator.only_costs and stage.operator.step_class is None
+
+    def load(self, stage: BoundStage, variant: str, /) -> Kernel:
+        """Ask the server for the stage. Raises `KernelError`, `DeviceUnavailableError`."""
+        if not self.supports(stage, variant):
+            raise KernelError(f"no server can run stage `{stage.name}` of operator `{stage.operator.name}`")
+        if self._knows_stages and stage.name not in self._models:
+            path = f"/v2/models/{quote(identity(stage, variant), safe='')}"
+        else:
+            name, slash, version = self._models.get(stage.name, stage.name).partition("/")
+            path = f"/v2/models/{quote(name, safe='')}" + (f"/versions/{quote(version, safe='')}" if slash else "")
+        said = self._asked(path, f"stage `{stage.name}`")
+        kind = TimedRemoteKernel if self._knows_stages else RemoteKernel
+        return kind(self, stage, f"{path}/infer", _input_names(said, stage, self._pool.url))
+
+    def close(self) -> None:
+        """Hang up, also on runs that are under way. Closing twice is fine."""
+        self._pool.close()
+
+    def infer(self, stage: BoundStage, path: str, inputs: Sequence[Tensor], call: Call) -> tuple[np.ndarray, Answer]:
+        """The stage's output. Raises `KernelError`, `DeviceUnavailableError`."""
+        try:
+            message = request_message(inputs, binary=self._binary)
+        except InputError as error:
+            raise KernelError(f"stage `{stage.name}` cannot be sent ({error})", hint=error.hint) from None
+        headers = {"Content-Type": "application/json"}
+        if message.tensors:
+            headers = {"Content-Type": "application/octet-stream", JSON_LENGTH: str(len(message.json))}
+        if self._pool.remembers:
+            headers["Leo-Request-Id"] = f"{self._session}-{next(self._numbers)}"
+        size = stage.output_bytes() * (1 if self._binary else JSON_BYTES_PER_VALUE)
+        answer = self._pool.ask(
+            "POST",
+            path,
+            (message.json, *message.tensors),
+            headers,
+            most_bytes=size + SPARE_BYTES,
+            call=call,
+            once=True,
+        )
+        if answer.status != 200:
+            raise self._pool.refused(answer, f"stage `{stage.name}` failed")
+        try:
+            outputs = read_answer(answer.body, answer.json_length)
+        except InputError as error:
+            raise KernelError(f"stage `{stage.name}`: {self._pool.url} answered what is no answer ({error})") from None
+        return self._value(stage, outputs), answer
+
+    def _value(self, stage: BoundStage, outputs: Sequence[Tensor]) -> np.ndarray:
+        promised = stage.outputs
+        if len(outputs) != len(promised):
+            raise KernelError(
+                f"stage `{stage.name}` gives {len(promised)} arrays, the server {self._pool.url} gave {len(outputs)}"
+            )
+        arrays = []
+        for tensor, output in zip(outputs, promised, strict=True):
+            wanted = np.dtype(output.data_type if stage.several else "float32")
+            array = tensor.array
+            if array.shape != tuple(output.shape) or not np.can_cast(array.dtype, wanted, "same_kind"):
+                raise KernelError(
+                    f"stage `{stage.name}` gives {wanted} of shape {shown(output.shape)}, the server {self._pool.url} "
+                    f"gave {array.dtype} of shape {shown(array.shape)}"
+                )
+            arrays.append(array.astype(wanted, copy=False))
+        return one_value(arrays, [output.name for output in promised])
+
+    def _asked(self, path: str, what: str) -> dict[str, Any]:
+        answer = self._pool.ask("GET", path, most_bytes=MOST_METADATA_BYTES)
+        if answer.status != 200:
+            raise self._pool.refused(answer, what)
+        try:
+            return read_json(answer.body)
+        except InputError as error:
+            raise KernelError(
+                f"{what}: {self._pool.url} does not speak the Open Inference Protocol v2 ({error})",
+                hint="is that the right port?",
+            ) from None
+
+
+class RemoteKernel:
+    """A stage on a server."""
+
+    def __init__(self, backend: RemoteBackend, stage: BoundStage, path: str, names: Sequence[str]) -> None:
+        self._backend, self._stage, self._path, self._names = backend, stage, path, names
+        self._call: Call | None = None
+
+    def __call__(self, inputs: Sequence[np.ndarray], /) -> np.ndarray:
+        """Have the stage computed. Raises `KernelError`, `DeviceUnavailableError`."""
+        return self._infer(inputs)[0]
+
+    def abandon(self) -> None:
+        """Hang up on the run at hand, which then raises `KernelError`."""
+        call = self._call
+        if call is not None:
+            call.give_up()
+
+    def _infer(self, inputs: Sequence[np.ndarray]) -> tuple[np.ndarray, Answer]:
+        require_inputs(self._stage, inputs)
+        tensors = [Tensor(name, array) for name, array in zip(self._names, inputs, strict=True)]
+        self._call = call = Call()
+        try:
+            return self._backend.infer(self._stage, self._path, tensors, call)
+        finally:
+            self._call = None
+
+
+class TimedRemoteKernel(RemoteKernel):
+    """A stage on a server that says how long it ran."""
+
+    def timed(self, inputs: Sequence[np.ndarray], /) -> DeviceRun:
+        """Have the stage computed; the device's time is the server's. Raises as a call does."""
+        output, answer = self._infer(inputs)
+        return DeviceRun(output, answer.run_us or 0)
+
+
+def _input_names(said: Mapping[str, Any], stage: BoundStage, url: str) -> list[str]:
+    """What a model's inputs are called, in order. Raises `KernelError` where they are not the stage's."""
+    listed = said.get("inputs")
+    names: list[str] = []
+    for number, shape in enumerate(stage.input_shapes):
+        one = listed[number] if isinstance(listed, list) and number < len(listed) else None
+        name, has = (one.get("name"), one.get("shape")) if isinstance(one, dict) else (None, None)
+        fits = (
+            isinstance(has, list)
+            and len(has) == len(shape)
+            and all(h in (-1, s) for h, s in zip(has, shape, strict=True))
+        )
+        if not isinstance(name, str) or not fits or len(listed or ()) != len(stage.input_shapes):
+            shapes = ", ".join(map(shown, stage.input_shapes))
+            raise KernelError(
+                f"stage `{stage.name}` has inputs of the shapes {shapes}, the model on {url} is for others",
+                hint="name the right one in the processor's options: models",
+            )
+        names.append(name)
+    return names

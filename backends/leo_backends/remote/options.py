@@ -1,0 +1,120 @@
+"""What a processor that is a server may be told, and what follows from it."""
+
+from __future__ import annotations
+
+import ssl
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+from urllib.parse import urlsplit
+
+from pydantic import Field
+
+from leo_backends.options import read_options
+from leo_runtime.documents.hardware import Processor
+from leo_runtime.errors import DeviceUnavailableError, DocumentError
+from leo_runtime.schema import Name, PathName, Value
+
+Seconds = Annotated[float, Field(gt=0, le=3_600)]
+
+
+class RemoteOptions(Value):
+    """What a processor that is a server may be told."""
+
+    url: Name
+    """`http://HOST:PORT` or `https://HOST:PORT`, with a path where the server's begins with one."""
+    token_file: PathName | None = None
+    """Holds the token that is sent as `Authorization: Bearer TOKEN`."""
+    ca_file: PathName | None = None
+    """Certificates (PEM) that are trusted, in place of the system's."""
+    connect_timeout_s: Seconds = 2.0
+    """How long a connection may take to come about."""
+    timeout_s: Seconds = 10.0
+    """How long an answer may take from the request on; the server is told, and runs nothing that comes too late."""
+    binary: bool | None = None
+    """Whether tensors go as bytes; None: where the server lists that. KServe takes bytes without listing it."""
+    models: dict[Name, Name] = Field(default_factory=dict)
+    """By stage, the model that it is on a server of another make, `name` or `name/version`; others have the stage's
+    name. With `leo-runtime serve` stages are found by what they are."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a server is, and how it is spoken to."""
+
+    url: str
+    host: str
+    port: int
+    path: str
+    """Before that of each request."""
+    tls: ssl.SSLContext | None
+    headers: dict[str, str]
+    """Of every request."""
+    connect_timeout_s: float
+    timeout_s: float
+
+
+def options_of(processor: Processor) -> RemoteOptions:
+    """The processor's options. Raises `DocumentError`; `DeviceUnavailableError` where no server is named."""
+    if "url" not in processor.options:
+        raise DeviceUnavailableError(
+            f"processor `{processor.name}` names no server",
+            hint='name one in its options: url = "http://HOST:8080"',
+        )
+    return read_options(processor, RemoteOptions)
+
+
+def place_of(options: RemoteOptions, processor: str) -> Place:
+    """Where the server is. Raises `DocumentError` for a wrong URL, or for files that cannot be used."""
+    source = f"options of processor `{processor}`"
+    try:
+        parts = urlsplit(options.url)
+        host, port = parts.hostname, parts.port
+    except ValueError:
+        parts, host, port = urlsplit(""), None, None
+    is_plain = not (parts.username or parts.password or parts.query or parts.fragment)
+    if parts.scheme not in ("http", "https") or not host or not is_plain or not options.url.isascii():
+        raise DocumentError(
+            source, "that is no URL of a server", "$.url", options.url, hint="such as https://cloud.example:8443"
+        )
+    headers = {"Accept-Encoding": "identity"}
+    if options.token_file is not None:
+        headers["Authorization"] = f"Bearer {_token(options.token_file, source)}"
+    if port is None:
+        port = 443 if parts.scheme == "https" else 80
+    return Place(
+        url=options.url,
+        host=host,
+        port=port,
+        path=parts.path.rstrip("/"),
+        tls=_tls(options.ca_file, source) if parts.scheme == "https" else None,
+        headers=headers,
+        connect_timeout_s=options.connect_timeout_s,
+        timeout_s=options.timeout_s,
+    )
+
+
+def _token(path: str, source: str) -> str:
+    try:
+        token = Path(path).expanduser().read_text(encoding="ascii").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        why = getattr(error, "strerror", None) or "it is no ASCII"
+        raise DocumentError(source, f"the token file {path} cannot be read ({why})", "$.token_file", path) from None
+    if not token or not token.isprintable() or " " in token:
+        raise DocumentError(source, f"the token file {path} holds no token", "$.token_file", path)
+    return token
+
+
+def _tls(ca_file: str | None, source: str) -> ssl.SSLContext:
+    try:
+        context = ssl.create_default_context(cafile=None if ca_file is None else str(Path(ca_file).expanduser()))
+    except OSError as error:  # Those of ssl are such, too.
+        raise DocumentError(
+            source,
+            f"the certificates {ca_file} cannot be used ({error.strerror or error})",
+            "$.ca_file",
+            ca_file or "",
+            hint="a PEM file with the certificate that signed the server's",
+        ) from None
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    return context

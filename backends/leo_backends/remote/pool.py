@@ -1,0 +1,314 @@
+"""Connections to one server, kept and used again.
+
+A request is sent a second time only where it was certainly not run: it had not been sent as a whole, or the server
+remembers requests by their ids, and gives the first run's answer.
+"""
+
+from __future__ import annotations
+
+import http.client
+import select
+import socket
+import ssl
+import threading
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+
+from leo_backends.remote.options import Place
+from leo_runtime.backend.open_inference import JSON_LENGTH, read_json
+from leo_runtime.clock import WallClock
+from leo_runtime.errors import DeviceUnavailableError, InputError, KernelError, LeoError, printable
+
+MOST_IDLE = 16
+LAST_WORDS_S = 0.2
+"""How long a server that takes no more of a request is listened to."""
+SPARE_BYTES = 1 << 16
+"""More than the outputs that an answer may have, for its JSON."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a server answered."""
+
+    status: int
+    body: bytes
+    json_length: int | None
+    run_us: int | None
+    """How long the server says that it took."""
+
+
+class Call:
+    """A request that may be given up from another thread."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._connection: http.client.HTTPConnection | None = None
+        self.is_given_up = False
+
+    def begin(self, connection: http.client.HTTPConnection) -> None:
+        """It goes by this connection."""
+        with self._lock:
+            self._connection = connection
+            if self.is_given_up:
+                _cut(connection)
+
+    def end(self) -> None:
+        """It goes by none any more."""
+        with self._lock:
+            self._connection = None
+
+    def give_up(self) -> None:
+        """Hang up. Waits for nothing, raises nothing."""
+        with self._lock:
+            self.is_given_up = True
+            if self._connection is not None:
+                _cut(self._connection)
+
+
+class Pool:
+    """The connections to a server. From any thread."""
+
+    def __init__(self, place: Place, clock: WallClock | None = None) -> None:
+        self._place, self._clock = place, clock or WallClock()
+        self._idle: list[http.client.HTTPConnection] = []
+        self._calls: set[Call] = set()
+        self._lock = threading.Lock()
+        self._is_closed = False
+        self.remembers = False
+        """Whether the server gives a request that it knows by its id the first run's answer."""
+
+    @property
+    def url(self) -> str:
+        """Where the server is."""
+        return self._place.url
+
+    def ask(
+        self,
+        method: str,
+        path: str,
+        parts: Sequence[bytes | memoryview] = (),
+        headers: Mapping[str, str] | None = None,
+        *,
+        most_bytes: int = SPARE_BYTES,
+        call: Call | None = None,
+        once: bool = False,
+    ) -> Answer:
+        """The server's answer, whatever its status. `once`: the request must not run twice.
+
+        Raises `DeviceUnavailableError` where the server is not there, hangs up or is silent, `KernelError` for an
+        answer of more than `most_bytes`, or where the call was given up.
+        """
+        call = call or Call()
+        with self._lock:
+            if self._is_closed:
+                raise KernelError(f"the connections to {self.url} are closed")
+            self._calls.add(call)
+        until_us = self._clock.now_us() + round(self._place.timeout_s * 1e6)
+        try:
+            for attempt in (1, 2):
+                connection, is_used = self._connection(call)
+                try:
+                    answer = self._exchange(connection, method, path, parts, headers or {}, most_bytes, until_us)
+                except _FailedError as error:
+                    failed = error
+                except BaseException:
+                    self._drop(connection, call)
+                    raise
+                else:
+                    self._keep(connection, call)
+                    return answer
+                self._drop(connection, call)
+                if call.is_given_up:
+                    raise KernelError(f"the request to {self.url} was given up")
+                may = (self.remembers or not once) if failed.was_sent else is_used
+                if attempt == 2 or not may or isinstance(failed.cause, TimeoutError):
+                    raise self._unavailable(failed.cause)
+                self._forget_idle()
+            raise AssertionError("the second attempt returns or raises")
+        finally:
+            with self._lock:
+                self._calls.discard(call)
+
+    def close(self) -> None:
+        """Hang up, also on requests that are under way. Closing twice is fine."""
+        with self._lock:
+            self._is_closed = True
+            calls = list(self._calls)
+        for call in calls:
+            call.give_up()
+        self._forget_idle()
+
+    def refused(self, answer: Answer, what: str) -> LeoError:
+        """Why the server did not do what it was asked for, in words."""
+        try:
+            said = str(read_json(answer.body).get("error", ""))
+        except InputError:
+            said = answer.body[:300].decode("utf-8", "replace")
+        reason = printable(said)[:500] or http.client.responses.get(answer.status, "no reason given")
+        hint = {
+            401: "name the server's token in the processor's options: token_file",
+            403: "ask who runs the server whether this machine may use it",
+            404: "let the server run the same workload, of the same version, or name the model in `models`",
+            413: "let the server take more: --max-bytes",
+            429: "let fewer lanes use the server, or give it more workers",
+            503: "let fewer lanes use the server, or give it more workers",
+            504: "give the processor a longer timeout_s, or the server more workers",
+        }.get(answer.status, "")
+        return KernelError(f"{what}: the server {self.url} answered {answer.status} ({reason})", hint=hint)
+
+    def _connection(self, call: Call) -> tuple[http.client.HTTPConnection, bool]:
+        """A connection, and whether it was used before. Raises `DeviceUnavailableError`."""
+        while True:
+            with self._lock:
+                if not self._idle:
+                    break
+                connection = self._idle.pop()
+            if not _has_news(connection.sock):
+                call.begin(connection)
+                return connection, True
+            connection.close()
+        place = self._place
+        connection = _Connection(place.host, place.port, place.connect_timeout_s, place.tls)
+        try:
+            connection.connect()
+        except (OSError, UnicodeError) as error:
+            connection.close()
+            raise self._unavailable(error) from None
+        call.begin(connection)
+        return connection, False
+
+    def _exchange(
+        self,
+        connection: http.client.HTTPConnection,
+        method: str,
+        path: str,
+        parts: Sequence[bytes | memoryview],
+        headers: Mapping[str, str],
+        most_bytes: int,
+        until_us: int,
+    ) -> Answer:
+        left_us = until_us - self._clock.now_us()
+        if left_us <= 0:
+            raise _FailedError(TimeoutError(), was_sent=False)
+        connection.sock.settimeout(left_us / 1e6)
+        body = b"".join(parts) if parts else None
+        all_headers = {**self._place.headers, **headers, "Leo-Timeout-Us": str(left_us)}
+        try:
+            connection.request(method, f"{self._place.path}{path}", body, all_headers)
+        except (OSError, http.client.HTTPException) as error:
+            with suppress(OSError, http.client.HTTPException, KernelError):  # It may have said why it takes no more.
+                connection.sock.settimeout(LAST_WORDS_S)
+                return self._received(connection, most_bytes)
+            raise _FailedError(error, was_sent=False) from None
+        try:
+            return self._received(connection, most_bytes)
+        except (OSError, http.client.HTTPException) as error:
+            raise _FailedError(error, was_sent=True) from None
+
+    def _received(self, connection: http.client.HTTPConnection, most_bytes: int) -> Answer:
+        """The answer. Raises `OSError`, `HTTPException`, and `KernelError` for one of more bytes."""
+        response = connection.getresponse()
+        length = response.length
+        if length is not None and length > most_bytes:
+            raise KernelError(f"the server {self.url} answered {length} bytes, {most_bytes} at most were expected")
+        data = response.read(most_bytes + 1) if length is None else response.read()
+        if len(data) > most_bytes:
+            raise KernelError(f"the server {self.url} answered more than the {most_bytes} bytes that were expected")
+        if response.will_close:
+            connection.close()
+        return Answer(
+            response.status,
+            data,
+            _number(response.headers.get(JSON_LENGTH)),
+            _number(response.headers.get("Leo-Run-Us")),
+        )
+
+    def _keep(self, connection: http.client.HTTPConnection, call: Call) -> None:
+        call.end()
+        with self._lock:
+            if connection.sock is not None and not call.is_given_up and not self._is_closed:
+                self._idle.append(connection)
+                if len(self._idle) <= MOST_IDLE:
+                    return
+                connection = self._idle.pop(0)
+        connection.close()
+
+    def _drop(self, connection: http.client.HTTPConnection, call: Call) -> None:
+        call.end()
+        with suppress(OSError):
+            connection.close()
+
+    def _forget_idle(self) -> None:
+        """Others that were idle are as stale as the one that failed."""
+        with self._lock:
+            idle, self._idle = self._idle, []
+        for connection in idle:
+            connection.close()
+
+    def _unavailable(self, error: BaseException) -> DeviceUnavailableError:
+        place = self._place
+        if isinstance(error, ssl.SSLCertVerificationError):
+            return DeviceUnavailableError(
+                f"the server {place.url} shows a certificate that is not trusted ({error.verify_message})",
+                hint="name the certificate that signed it in the processor's options: ca_file",
+            )
+        if isinstance(error, ssl.SSLError):
+            return DeviceUnavailableError(
+                f"no TLS with the server {place.url} ({error.reason or error})",
+                hint="does it speak TLS there? Without, its URL begins with http://",
+            )
+        if isinstance(error, TimeoutError):
+            return DeviceUnavailableError(
+                f"the server {place.url} was silent for too long (connect_timeout_s {place.connect_timeout_s:g}, "
+                f"timeout_s {place.timeout_s:g})",
+                hint="look at the network and at what the server does",
+            )
+        why = getattr(error, "strerror", None) or str(error) or type(error).__name__
+        return DeviceUnavailableError(
+            f"the server {place.url} cannot be reached, or hung up ({printable(str(why))[:200]})",
+            hint="is `leo-runtime serve` running there, and is the port open?",
+        )
+
+
+class _FailedError(Exception):
+    """A request failed on its way, and why."""
+
+    def __init__(self, cause: Exception, *, was_sent: bool) -> None:
+        """`was_sent`: all of it, so that nobody knows whether it ran."""
+        super().__init__()
+        self.cause, self.was_sent = cause, was_sent
+
+
+class _Connection(http.client.HTTPConnection):
+    """HTTP with or without TLS, within one time for connection and handshake together."""
+
+    def __init__(self, host: str, port: int, timeout_s: float, tls: ssl.SSLContext | None) -> None:
+        super().__init__(host, port, timeout=timeout_s)
+        self._tls = tls
+
+    def connect(self) -> None:
+        """Connect. Raises `OSError`."""
+        super().connect()  # Without Nagle's waiting, by itself.
+        with suppress(OSError):
+            self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        if self._tls is not None:
+            self.sock = self._tls.wrap_socket(self.sock, server_hostname=self.host)
+
+
+def _cut(connection: http.client.HTTPConnection) -> None:
+    own = connection.sock
+    if own is not None:
+        with suppress(OSError):  # It is gone already.
+            socket.socket.shutdown(own, socket.SHUT_RDWR)  # That of TLS would speak first.
+
+
+def _has_news(own: socket.socket) -> bool:
+    """Whether a connection that is idle has something to read: it was closed, or is not in step any more."""
+    poll = select.poll()
+    poll.register(own, select.POLLIN)
+    return bool(poll.poll(0))
+
+
+def _number(text: str | None) -> int | None:
+    return int(text) if text is not None and text.isascii() and text.isdigit() and len(text) < 16 else None

@@ -1,0 +1,258 @@
+"""The Open Inference Protocol (v2) as bytes: tensors in requests and answers, also by the binary tensor extension.
+
+A message is JSON; with the extension the tensors' bytes follow it, little-endian, in the order in which the JSON names
+them, and the header `Inference-Header-Content-Length` says where they begin. Pure functions: who sends and who answers
+are `leo_backends.remote` and `leo_runtime.serving`.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from leo_runtime.errors import InputError
+from leo_runtime.frozen import dataclass
+
+JSON_LENGTH = "Inference-Header-Content-Length"
+"""The header that says how many bytes of a body are JSON."""
+BINARY = "binary_tensor_data"
+"""The extension's name, as servers list it."""
+
+TYPES: Mapping[str, np.dtype[Any]] = {
+    "BOOL": np.dtype("?"),
+    **{f"INT{8 * size}": np.dtype(f"<i{size}") for size in (1, 2, 4, 8)},
+    **{f"UINT{8 * size}": np.dtype(f"<u{size}") for size in (1, 2, 4, 8)},
+    **{f"FP{8 * size}": np.dtype(f"<f{size}") for size in (2, 4, 8)},
+}
+"""The protocol's names of data types; its `BYTES` is of no use here."""
+NAMES = {dtype.newbyteorder("="): name for name, dtype in TYPES.items()}
+
+MOST_TENSORS, MOST_AXES, LONGEST_NAME = 256, 16, 1_000
+MOST_JSON_BYTES = 4 << 20
+"""Numbers in JSON take some eight times as much memory as text: what is larger goes as binary."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tensor:
+    """An array with its name."""
+
+    name: str
+    array: np.ndarray
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """What is sent: JSON, padded so that what follows it is aligned, and the bytes of tensors."""
+
+    json: bytes
+    tensors: tuple[memoryview, ...] = ()
+
+    @property
+    def size(self) -> int:
+        """Of all of it, in bytes."""
+        return len(self.json) + sum(len(part) for part in self.tensors)
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What somebody asks to have inferred."""
+
+    inputs: tuple[Tensor, ...]
+    outputs: tuple[str, ...] = ()
+    """(): all there are."""
+    binary: tuple[bool, ...] = ()
+    """Of each of `outputs`, whether it is wanted as bytes."""
+    all_binary: bool = False
+    """The same of all, where none is named."""
+    request_id: str = ""
+
+
+def request_message(inputs: Sequence[Tensor], outputs: Sequence[str] = (), *, binary: bool = True) -> Message:
+    """The request for these outputs, or for all. Raises `InputError` for a type that the protocol has not."""
+    listed, parts = _listed(inputs, [binary] * len(inputs))
+    said: dict[str, Any] = {"inputs": listed}
+    if outputs:
+        said["outputs"] = [{"name": name, "parameters": {"binary_data": binary}} for name in outputs]
+    elif binary:
+        said["parameters"] = {"binary_data_output": True}
+    return Message(_json(said), parts)
+
+
+def answer_message(
+    model: str, version: str, outputs: Sequence[Tensor], binary: Sequence[bool], request_id: str
+) -> Message:
+    """The answer with these outputs. Raises `InputError` for one that goes as JSON and holds NaN or infinity."""
+    listed, parts = _listed(outputs, binary)
+    said = {"model_name": model, "model_version": version, "outputs": listed}
+    return Message(_json(said | ({"id": request_id} if request_id else {})), parts)
+
+
+def read_request(body: bytes, json_length: int | None) -> Request:
+    """What a request's body says. Raises `InputError` for whatever the protocol does not allow."""
+    said, binary = _read(body, json_length)
+    inputs = _tensors(said.get("inputs"), binary, "inputs")
+    parameters = _parameters(said, "the request")
+    asked = said.get("outputs", [])
+    if not isinstance(asked, list) or len(asked) > MOST_TENSORS:
+        raise InputError(f"`outputs` is no list of at most {MOST_TENSORS}")
+    names, wanted = [], []
+    all_binary = parameters.get("binary_data_output") is True
+    for number, output in enumerate(asked):
+        names.append(_name(output, f"outputs[{number}]"))
+        wanted.append(bool(_parameters(output, f"outputs[{number}]").get("binary_data", all_binary)))
+    request_id = said.get("id", "")
+    if not isinstance(request_id, str) or len(request_id) > LONGEST_NAME:
+        raise InputError(f"`id` is no text of at most {LONGEST_NAME} characters")
+    return Request(inputs, tuple(names), tuple(wanted), all_binary, request_id)
+
+
+def read_answer(body: bytes, json_length: int | None) -> tuple[Tensor, ...]:
+    """The outputs that an answer's body holds. Raises `InputError` for whatever the protocol does not allow."""
+    said, binary = _read(body, json_length)
+    return _tensors(said.get("outputs"), binary, "outputs")
+
+
+def read_json(text: bytes | memoryview) -> dict[str, Any]:
+    """An object of JSON. Raises `InputError` for anything else."""
+    if len(text) > MOST_JSON_BYTES:
+        raise InputError(
+            f"{len(text)} bytes of JSON are more than {MOST_JSON_BYTES}", hint="send tensors as binary data"
+        )
+    try:
+        said = json.loads(bytes(text), parse_constant=_no_number)
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"that is no JSON ({str(error)[:200]})") from None
+    if not isinstance(said, dict):
+        raise InputError("that is no object of JSON")
+    return said
+
+
+def _read(body: bytes, json_length: int | None) -> tuple[dict[str, Any], memoryview]:
+    length = len(body) if json_length is None else json_length
+    if not 0 <= length <= len(body):
+        raise InputError(f"{JSON_LENGTH} says {length}, and the body has {len(body)} bytes")
+    whole = memoryview(body)
+    return read_json(whole[:length]), whole[length:]
+
+
+def _tensors(listed: Any, binary: memoryview, what: str) -> tuple[Tensor, ...]:
+    if not isinstance(listed, list) or len(listed) > MOST_TENSORS:
+        raise InputError(f"`{what}` is no list of at most {MOST_TENSORS}")
+    found: list[Tensor] = []
+    begin = 0
+    for number, said in enumerate(listed):
+        where = f"{what}[{number}]"
+        name = _name(said, where)
+        dtype, shape = _type(said, where), _shape(said, where)
+        size = _parameters(said, where).get("binary_data_size")
+        if size is None:
+            array = _from_json(said.get("data"), dtype, shape, where)
+        else:
+            wanted = dtype.itemsize * math.prod(shape)
+            if size != wanted or isinstance(size, bool):
+                raise InputError(f"{where} has binary_data_size {size!r:.50}, its type and shape take {wanted} bytes")
+            if begin + wanted > len(binary):
+                raise InputError(f"{where} ends at byte {begin + wanted} of the binary data, which has {len(binary)}")
+            array = _from_bytes(binary[begin : begin + wanted], dtype, shape)
+            begin += wanted
+        found.append(Tensor(name, array))
+    if begin != len(binary):
+        raise InputError(f"the binary data has {len(binary)} bytes, of which tensors name {begin}")
+    return tuple(found)
+
+
+def _name(said: Any, where: str) -> str:
+    name = said.get("name") if isinstance(said, dict) else None
+    if not isinstance(name, str) or not 0 < len(name) <= LONGEST_NAME:
+        raise InputError(f"{where} has no `name` of 1 to {LONGEST_NAME} characters")
+    return name
+
+
+def _parameters(said: dict[str, Any], where: str) -> dict[str, Any]:
+    parameters = said.get("parameters", {})
+    if not isinstance(parameters, dict):
+        raise InputError(f"`parameters` of {where} are no object")
+    return parameters
+
+
+def _type(said: dict[str, Any], where: str) -> np.dtype[Any]:
+    name = said.get("datatype")
+    if not isinstance(name, str) or name not in TYPES:
+        raise InputError(f"{where} has datatype {name!r:.50}", hint=f"one of {', '.join(TYPES)}")
+    return TYPES[name]
+
+
+def _shape(said: dict[str, Any], where: str) -> tuple[int, ...]:
+    shape = said.get("shape")
+    if not isinstance(shape, list) or len(shape) > MOST_AXES:
+        raise InputError(f"{where} has no `shape` of at most {MOST_AXES} axes")
+    if not all(type(length) is int and 0 <= length < 1 << 32 for length in shape):
+        raise InputError(f"{where} has the shape {shape!r:.100}", hint="lengths are whole numbers from 0 on")
+    return tuple(shape)
+
+
+def _from_bytes(data: memoryview, dtype: np.dtype[Any], shape: tuple[int, ...]) -> np.ndarray:
+    array: np.ndarray = np.frombuffer(data, dtype).reshape(shape) if len(data) else np.empty(shape, dtype)
+    return np.require(array, dtype.newbyteorder("="), "A")
+
+
+def _from_json(data: Any, dtype: np.dtype[Any], shape: tuple[int, ...], where: str) -> np.ndarray:
+    if not isinstance(data, list):
+        raise InputError(f"{where} has neither `data`, a list, nor binary data")
+    try:
+        array = np.array(data)
+    except (ValueError, OverflowError):
+        raise InputError(f"`data` of {where} is ragged, or not of numbers") from None
+    if array.size == 0:
+        array = array.astype(dtype)
+    kinds = {"b": "b", "i": "iu", "u": "iu", "f": "iuf"}[dtype.kind]
+    if array.dtype.kind not in kinds:
+        raise InputError(f"`data` of {where} holds what {NAMES[dtype.newbyteorder('=')]} has not")
+    if array.size != math.prod(shape) or (array.ndim > 1 and array.shape != shape):
+        raise InputError(f"`data` of {where} has the shape {array.shape}, `shape` says {shape}")
+    if dtype.kind in "iu" and array.size:
+        ends = np.iinfo(dtype)
+        if array.min() < ends.min or array.max() > ends.max:
+            raise InputError(f"`data` of {where} holds a number outside of {ends.min} to {ends.max}")
+    with np.errstate(over="ignore"):
+        made = array.astype(dtype.newbyteorder("=")).reshape(shape)
+    if dtype.kind == "f" and not np.isfinite(made).all():
+        raise InputError(f"`data` of {where} holds a number that is too great for its type")
+    return made
+
+
+def _listed(tensors: Sequence[Tensor], binary: Sequence[bool]) -> tuple[list[dict[str, Any]], tuple[memoryview, ...]]:
+    listed: list[dict[str, Any]] = []
+    parts: list[memoryview] = []
+    for tensor, as_bytes in zip(tensors, binary, strict=True):
+        array = tensor.array
+        datatype = NAMES.get(array.dtype)
+        if datatype is None:
+            raise InputError(f"tensor `{tensor.name}` is of type {array.dtype}, which the protocol has not")
+        said: dict[str, Any] = {"name": tensor.name, "datatype": datatype, "shape": list(array.shape)}
+        if as_bytes:
+            flat = np.ascontiguousarray(array, TYPES[datatype]).reshape(-1)
+            said["parameters"] = {"binary_data_size": flat.nbytes}
+            parts.append(flat.view(np.uint8).data)
+        else:
+            if array.dtype.kind == "f" and not np.isfinite(array).all():
+                raise InputError(
+                    f"tensor `{tensor.name}` holds NaN or infinity, which JSON cannot say",
+                    hint='ask for it as binary data: "parameters": {"binary_data": true}',
+                )
+            said["data"] = array.reshape(-1).tolist()
+        listed.append(said)
+    return listed, tuple(parts)
+
+
+def _json(said: dict[str, Any]) -> bytes:
+    text = json.dumps(said, separators=(",", ":")).encode()
+    return text + b" " * (-len(text) % 16)
+
+
+def _no_number(name: str) -> Any:
+    raise ValueError(f"{name} is no number of JSON")

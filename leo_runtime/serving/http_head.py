@@ -1,0 +1,89 @@
+"""The head of a request of HTTP/1.1, read strictly and within bounds; and the head of an answer."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import BinaryIO
+from urllib.parse import unquote_to_bytes
+
+from leo_runtime.errors import InputError
+from leo_runtime.frozen import dataclass
+
+MOST_HEAD_BYTES, MOST_HEADERS = 16 << 10, 64
+
+_LINE = re.compile(rb"([A-Z]{1,16}) (/[!-~]*) HTTP/1\.([01])\r?\n")
+_HEADER = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]+):[ \t]*([^\x00-\x08\x0a-\x1f\x7f]*?)[ \t]*\r?\n")
+
+
+class HeadTooLargeError(InputError):
+    """The head is larger than anybody needs."""
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """What a request says before its body."""
+
+    method: str
+    path: tuple[str, ...]
+    """The parts of its path, unquoted."""
+    headers: Mapping[str, str]
+    """By names in small letters, each once."""
+    keeps_alive: bool
+    body_bytes: int
+
+    def length(self, name: str) -> int | None:
+        """A header that is a number of bytes; None: it is not there. Raises `InputError` for anything else."""
+        return _length(self.headers, name)
+
+
+def read_head(stream: BinaryIO) -> Head | None:
+    """The next head; None where the stream ends before one begins. Raises `InputError`, `HeadTooLargeError`."""
+    line = _line(stream, MOST_HEAD_BYTES)
+    if not line:
+        return None
+    found = _LINE.fullmatch(line)
+    if found is None:
+        raise InputError("that is no request of HTTP/1.1")
+    left = MOST_HEAD_BYTES - len(line)
+    headers: dict[str, str] = {}
+    while (line := _line(stream, left)) not in (b"\r\n", b"\n"):
+        left -= len(line)
+        header = _HEADER.fullmatch(line)
+        if header is None:
+            raise InputError(f"header {len(headers) + 1} is none" if line else "the head ends in the middle")
+        name = header[1].decode().lower()
+        if name in headers:
+            raise InputError(f"the header `{name}` is given twice")
+        headers[name] = header[2].decode("latin-1")
+        if len(headers) > MOST_HEADERS:
+            raise HeadTooLargeError(f"there are more than {MOST_HEADERS} headers")
+    try:
+        parts = tuple(unquote_to_bytes(part).decode() for part in found[2].partition(b"?")[0].split(b"/")[1:])
+    except UnicodeDecodeError:
+        raise InputError("the path is no text in UTF-8") from None
+    keeps_alive = found[3] == b"1" and headers.get("connection", "").lower() != "close"
+    return Head(found[1].decode(), parts, headers, keeps_alive, _length(headers, "content-length") or 0)
+
+
+def answer_head(status: int, headers: Mapping[str, str | int]) -> bytes:
+    """The head of an answer. What headers say is our own, and holds no line breaks."""
+    lines = [f"HTTP/1.1 {status} {HTTPStatus(status).phrase}", *(f"{name}: {said}" for name, said in headers.items())]
+    return ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1")
+
+
+def _length(headers: Mapping[str, str], name: str) -> int | None:
+    text = headers.get(name)
+    if text is None:
+        return None
+    if not (text.isascii() and text.isdigit() and len(text) <= 15):
+        raise InputError(f"the header `{name}` is no number of bytes: {text[:50]}")
+    return int(text)
+
+
+def _line(stream: BinaryIO, most: int) -> bytes:
+    line = stream.readline(most + 1)
+    if len(line) > most:
+        raise HeadTooLargeError(f"the head has more than {MOST_HEAD_BYTES} bytes")
+    return line

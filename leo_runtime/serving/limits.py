@@ -1,0 +1,62 @@
+"""What a server takes at most, and how many at once."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from leo_runtime.frozen import dataclass
+
+LEAST_BODY_BYTES = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What a server takes at most. Its memory is bounded by `max_bytes` times `workers` and `waiting`."""
+
+    max_bytes: int = LEAST_BODY_BYTES
+    """Of a request's body; what is larger is refused before it is read."""
+    workers: int = max(1, os.cpu_count() or 1)
+    """How many stages run at once."""
+    waiting: int = 16
+    """How many more requests may wait for one of these to end."""
+    connections: int = 64
+    """How many are open at once: where there are more, the one that has been idle longest is closed."""
+    patience_s: float = 10.0
+    """How long a client may take to send a whole request, from its first byte on, and to take the answer."""
+    idle_s: float = 300.0
+    """How long a connection may be idle."""
+    look_s: float = 0.5
+    """How often it is looked who has been waited for long enough."""
+    longest_wait_s: float = 30.0
+    """How long a request waits for a worker where it does not say how long it may."""
+
+
+class Room:
+    """Lets some in, and of these some run: `workers` at once, others wait in turn. For any thread."""
+
+    def __init__(self, limits: Limits) -> None:
+        self._places = threading.BoundedSemaphore(limits.workers + limits.waiting)
+        self._running = threading.BoundedSemaphore(limits.workers)
+
+    @contextmanager
+    def place(self) -> Iterator[bool]:
+        """Hold one of the places; False where there is none."""
+        held = self._places.acquire(blocking=False)
+        try:
+            yield held
+        finally:
+            if held:
+                self._places.release()
+
+    @contextmanager
+    def turn(self, most_s: float) -> Iterator[bool]:
+        """Wait for a turn to run, so long at most; False where none came."""
+        held = self._running.acquire(timeout=max(0.0, most_s))
+        try:
+            yield held
+        finally:
+            if held:
+                self._running.release()

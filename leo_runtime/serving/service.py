@@ -1,0 +1,307 @@
+"""What is answered to a request: the paths of the Open Inference Protocol v2, who may ask, how much, and how long.
+
+Nothing here knows of sockets. Whatever is wrong with a request is a `RefusedError` with its status; whatever a stage
+raises is an answer 500 in words.
+"""
+
+from __future__ import annotations
+
+import hmac
+import json
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from leo_runtime.backend.open_inference import BINARY, JSON_LENGTH, Message, answer_message, read_request
+from leo_runtime.clock import Clock
+from leo_runtime.errors import InputError, LeoError, MissingExtraError, printable, words
+from leo_runtime.frozen import dataclass
+from leo_runtime.serving.counts import Counts
+from leo_runtime.serving.http_head import Head
+from leo_runtime.serving.limits import Limits, Room
+from leo_runtime.serving.remembered import Remembered
+from leo_runtime.serving.stages import PLATFORM, Served
+from leo_runtime.version import VERSION
+
+STAGES = "leo_stages"
+"""The extension by which stages are models under their identity too, answers say how long they took, `Leo-Timeout-Us`
+says how long one is waited for, and a request with a `Leo-Request-Id` is run once however often it is sent."""
+TIMEOUT, REQUEST, RUN_US = "Leo-Timeout-Us", "Leo-Request-Id", "Leo-Run-Us"
+REMEMBERED_BYTES = 4 << 20
+LONGEST_ID = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """An answer."""
+
+    status: int
+    parts: tuple[bytes | memoryview, ...]
+    headers: Mapping[str, str | int]
+    closes: bool = False
+    """The connection is closed behind it, since there may be more of the request."""
+    model: str = ""
+
+    @property
+    def size(self) -> int:
+        """Of its body, in bytes."""
+        return sum(len(part) for part in self.parts)
+
+
+class RefusedError(LeoError):
+    """A request is not run: the HTTP status, and a word for the count of reasons."""
+
+    def __init__(self, status: int, reason: str, message: str, *, hint: str = "", closes: bool = False) -> None:
+        super().__init__(message, hint=hint)
+        self.status, self.reason, self.closes = status, reason, closes
+
+
+class GoneError(LeoError):
+    """Who asked has hung up."""
+
+
+class Service:
+    """Answers requests, from any thread, several at once."""
+
+    def __init__(
+        self,
+        models: Sequence[Served],
+        limits: Limits,
+        clock: Clock,
+        *,
+        name: str = PLATFORM,
+        aliases: Mapping[str, Served] | None = None,
+        token: str = "",
+        metrics: Callable[[], tuple[bytes, str]] | None = None,
+    ) -> None:
+        """Of several models of one name the first is the one that is meant without a version.
+
+        `aliases` are further names of models. Without a `token` anybody may ask; `metrics` gives their text and type.
+        """
+        self.limits, self.counts = limits, Counts()
+        self.is_stopping = False
+        self._clock, self._name, self._metrics = clock, name, metrics
+        self._token = f"Bearer {token}".encode() if token else b""
+        self._room = Room(limits)
+        self._remembered: Remembered[Reply] = Remembered(REMEMBERED_BYTES)
+        self._models: dict[tuple[str, str], Served] = {}
+        for model in models:
+            self.add(model)
+        for alias, model in (aliases or {}).items():
+            self.add(model, alias)
+
+    def add(self, model: Served, alias: str = "") -> None:
+        """Another model, or another name for one; a name that is taken stays the one's that has it."""
+        names = [(alias, "")] if alias else [(model.name, ""), (model.name, model.version)]
+        for name in names:
+            self._models.setdefault(name, model)
+
+    def answer(self, head: Head, read_body: Callable[[int], bytes], is_gone: Callable[[], bool]) -> Reply:
+        """The answer to a request. Raises `GoneError`, as `read_body` does too, and nothing else."""
+        length, model = head.body_bytes, ""
+        try:
+            if "transfer-encoding" in head.headers:
+                raise RefusedError(411, "malformed", "a request's body has a Content-Length here", closes=True)
+            self._admit(head)
+            reply = self._routed(head, length, read_body, is_gone)
+            model = reply.model
+        except RefusedError as error:
+            self.counts.refuse(error.reason)
+            reply = refusal(error, closes=error.closes or length > 0)
+        except InputError as error:
+            self.counts.refuse("malformed")
+            reply = refusal(RefusedError(400, "malformed", str(error), hint=error.hint), closes=length > 0)
+        except GoneError:
+            raise
+        except Exception as error:  # A mistake of ours is no reason to hang up without a word.
+            reply = refusal(RefusedError(500, "failed", f"the server failed ({words(error)[:200]})"), closes=True)
+        self.counts.answered(model, reply.status, length, reply.size)
+        return reply
+
+    def _admit(self, head: Head) -> None:
+        if "origin" in head.headers:
+            raise RefusedError(403, "origin", "pages in a browser are not served")
+        if head.path[:2] == ("v2", "health"):
+            return
+        said = head.headers.get("authorization", "").encode("latin-1")
+        if self._token and not hmac.compare_digest(said, self._token):
+            raise RefusedError(
+                401, "token", "the token is missing or wrong", hint="send the header `Authorization: Bearer TOKEN`"
+            )
+
+    def _routed(self, head: Head, length: int, read_body: Callable[[int], bytes], is_gone: Callable[[], bool]) -> Reply:
+        match head.method, head.path:
+            case "POST", ("v2", "models", name, "infer"):
+                return self._infer(self._model(name, ""), head, length, read_body, is_gone)
+            case "POST", ("v2", "models", name, "versions", version, "infer"):
+                return self._infer(self._model(name, version), head, length, read_body, is_gone)
+            case "POST", ("v2", "repository", "index"):
+                self._body(length, read_body)
+                seen = dict.fromkeys((one.name, one.version) for one in self._models.values())
+                return _json([{"name": name, "version": version, "state": "READY"} for name, version in seen])
+            case (("GET" | "HEAD"), path) if length == 0:
+                return self._shown(path)
+        if head.path[:1] == ("v2",) and head.method not in ("GET", "POST", "HEAD"):
+            raise RefusedError(405, "unknown", f"nothing here is asked by {head.method}", closes=True)
+        raise _unknown(head.path)
+
+    def _shown(self, path: tuple[str, ...]) -> Reply:
+        match path:
+            case ("v2",) | ("v2", ""):
+                extensions = [BINARY, STAGES]
+                return _json({"name": self._name, "version": VERSION, "extensions": extensions})
+            case ("v2", "health", "live"):
+                return _json({"live": True})
+            case ("v2", "health", "ready"):
+                return _json({"ready": not self.is_stopping}, 503 if self.is_stopping else 200)
+            case ("v2", "models", name):
+                return _json(self._model(name, "").metadata())
+            case ("v2", "models", name, "ready"):
+                return _json({"name": self._model(name, "").name, "ready": True})
+            case ("v2", "models", name, "versions", version):
+                return _json(self._model(name, version).metadata())
+            case ("v2", "models", name, "versions", version, "ready"):
+                return _json({"name": self._model(name, version).name, "ready": True})
+            case ("metrics",) if self._metrics is not None:
+                try:
+                    text, kind = self._metrics()
+                except MissingExtraError as error:
+                    raise RefusedError(501, "unknown", str(error), hint=error.hint) from None
+                return Reply(200, (text,), {"Content-Type": kind})
+        raise _unknown(path)
+
+    def _model(self, name: str, version: str) -> Served:
+        found = self._models.get((name, version))
+        if found is None:
+            what = f"{name[:200]!r}" + (f" of version {version[:50]!r}" if version else "")
+            raise RefusedError(
+                404, "unknown", f"no model is called {what} here", hint="POST /v2/repository/index lists all there are"
+            )
+        return found
+
+    def _body(self, length: int, read_body: Callable[[int], bytes]) -> bytes:
+        if length > self.limits.max_bytes:
+            raise RefusedError(
+                413,
+                "size",
+                f"a body of {length} bytes is more than {self.limits.max_bytes}, which is all that is taken",
+            )
+        return read_body(length)
+
+    def _infer(
+        self,
+        model: Served,
+        head: Head,
+        length: int,
+        read_body: Callable[[int], bytes],
+        is_gone: Callable[[], bool],
+    ) -> Reply:
+        came_us = self._clock.now_us()
+        json_length = head.length(JSON_LENGTH.lower())
+        until_us = self._until_us(head, came_us)
+        request = head.headers.get(REQUEST.lower(), "")
+        if len(request) > LONGEST_ID:
+            raise InputError(f"{REQUEST} is longer than {LONGEST_ID} characters")
+        if head.headers.get("content-encoding", "identity") != "identity":
+            raise RefusedError(415, "malformed", "a body is taken as it is, without Content-Encoding")
+        if self.is_stopping:
+            raise RefusedError(503, "stopping", "the server is stopping")
+        with self._room.place() as held:
+            if not held:
+                raise RefusedError(503, "full", "as many requests as may wait are waiting already")
+            body = self._body(length, read_body)
+            # From here on all of the request is read, and the connection goes on whatever comes of it.
+            try:
+                if not request:
+                    return self._run(model, body, json_length, until_us, is_gone)
+                return self._once(request, model, body, json_length, until_us, is_gone)
+            except RefusedError as error:
+                self.counts.refuse(error.reason)
+                return refusal(error, model=model.name)
+            except InputError as error:
+                self.counts.refuse("malformed")
+                return refusal(RefusedError(400, "malformed", str(error), hint=error.hint), model=model.name)
+
+    def _until_us(self, head: Head, came_us: int) -> int:
+        """Until when an answer is of use. Raises `RefusedError` where that has passed."""
+        text = head.headers.get(TIMEOUT.lower())
+        if text is None:
+            return came_us + round(self.limits.longest_wait_s * 1e6)
+        if text.startswith("-") or text == "0":
+            raise RefusedError(504, "late", "the deadline has passed already")
+        if not (text.isascii() and text.isdigit() and len(text) <= 15):
+            raise InputError(f"the header {TIMEOUT} is no number of microseconds: {text[:50]}")
+        return came_us + int(text)
+
+    def _once(
+        self,
+        request: str,
+        model: Served,
+        body: bytes,
+        json_length: int | None,
+        until_us: int,
+        is_gone: Callable[[], bool],
+    ) -> Reply:
+        """As `_run`, but for a request that was here before: that is given the answer of before."""
+        if not self._remembered.begin(request):
+            self.counts.refuse("again")
+            answer = self._remembered.again(request, (until_us - self._clock.now_us()) / 1e6)
+            if answer is None:
+                raise RefusedError(409, "forgotten", "this request was run before, and its answer is not kept any more")
+            return answer
+        try:
+            reply = self._run(model, body, json_length, until_us, is_gone)
+        except BaseException:
+            self._remembered.forget(request)
+            raise
+        self._remembered.end(request, reply, reply.size)
+        return reply
+
+    def _run(
+        self, model: Served, body: bytes, json_length: int | None, until_us: int, is_gone: Callable[[], bool]
+    ) -> Reply:
+        asked = read_request(body, json_length)
+        waits_us = self._clock.now_us()
+        with self._room.turn((until_us - waits_us) / 1e6) as held:
+            begins_us = self._clock.now_us()
+            if not held or begins_us >= until_us:
+                raise RefusedError(504, "late", "the deadline passed while the request waited for its turn")
+            if begins_us - waits_us > 1_000 and is_gone():
+                self.counts.refuse("gone")
+                raise GoneError("who asked has hung up")
+            try:
+                outputs = model.infer(asked.inputs, asked.outputs)
+            except InputError:
+                raise
+            except LeoError as error:
+                return refusal(RefusedError(500, "failed", str(error), hint=error.hint), model=model.name)
+            run_us = self._clock.now_us() - begins_us
+        self.counts.ran(model.name, run_us, begins_us - waits_us)
+        binary = asked.binary or (asked.all_binary,) * len(outputs)
+        message = answer_message(model.name, model.version, outputs, binary, asked.request_id)
+        return _message(message, run_us, model.name)
+
+
+def refusal(error: RefusedError, *, closes: bool = False, model: str = "") -> Reply:
+    """The answer that says why a request is not run, or why it failed."""
+    said = f"{error}; {error.hint}" if error.hint else str(error)
+    body = json.dumps({"error": printable(said)}).encode()
+    more = {"Retry-After": "1"} if error.status == 503 else {}
+    more |= {"WWW-Authenticate": "Bearer"} if error.status == 401 else {}
+    return Reply(error.status, (body,), {"Content-Type": "application/json", **more}, closes, model)
+
+
+def _json(said: Any, status: int = 200) -> Reply:
+    return Reply(status, (json.dumps(said).encode(),), {"Content-Type": "application/json"})
+
+
+def _message(message: Message, run_us: int, model: str) -> Reply:
+    headers: dict[str, str | int] = {RUN_US: run_us, "Content-Type": "application/json"}
+    if message.tensors:
+        headers |= {"Content-Type": "application/octet-stream", JSON_LENGTH: len(message.json)}
+    return Reply(200, (message.json, *message.tensors), headers, model=model)
+
+
+def _unknown(path: tuple[str, ...]) -> RefusedError:
+    return RefusedError(
+        404, "unknown", f"there is nothing at /{'/'.join(path)[:200]}", hint="GET /v2 says what is here"
+    )

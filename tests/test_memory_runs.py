@@ -1,0 +1,326 @@
+"""Runs on machines that load weights: what is loaded, what goes, and that no memory is ever exceeded."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from leo_runtime import Runtime
+from leo_runtime.documents.hardware import Hardware
+from leo_runtime.documents.profile import Profile
+from leo_runtime.documents.workload import Workload
+from leo_runtime.errors import DocumentError, GraphError, InputError, SolverError
+from leo_runtime.frame.ledger import run_ledger
+from leo_runtime.frame.lower import merge
+from leo_runtime.frame.records import FrameResult, Solved
+from leo_runtime.replay.compare import Placing, placing_on
+from leo_runtime.replay.frame_facts import frame_facts
+from leo_runtime.replay.log_reader import read_log
+from leo_runtime.replay.log_text import Lines
+from leo_runtime.replay.rebuilt import rebuilt
+from leo_runtime.replay.regret import regret
+from leo_runtime.replay.why import whys
+from leo_runtime.report.frame_text import frame_text
+from leo_runtime.report.log_tables import write_tables
+from memory_runs import Case, Line, wrong
+from run_logs import replayed_into
+
+SEEDS = (0, 2, 8, 9, 12, 13, 20, 21, 29, 38)
+
+
+def document(case: Case) -> Line:
+    return case.hardware.model_dump(mode="json", exclude_defaults=True)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_no_memory_is_exceeded_and_runs_keep_their_bounds(seed: int) -> None:
+    """Random machines, frames that overlap, noise and gates; `make long` has 300."""
+    case = Case(seed)
+    results, lines = case.run()
+    assert list(wrong(lines, document(case))) == []
+    assert {one.placement.status for one in results} <= {"optimal", "feasible"}
+
+
+def test_the_judge_of_runs_sees_what_is_wrong() -> None:
+    case = Case(8)
+    _, lines = case.run()
+    frames = [line for line in lines if line.get("loads")]
+    machine = document(case)
+
+    def changed(**changes: object) -> list[str]:
+        spoilt = json.loads(json.dumps(lines))
+        next(line for line in spoilt if line.get("loads"))["loads"][0].update(changes)
+        return list(wrong(spoilt, machine))
+
+    load = frames[0]["loads"][0]
+    assert changed(label="another")
+    assert changed(nj=load["nj"] + 1)
+    assert changed(start_us=load["start_us"] + 1)
+    small = {**machine, "processors": [{**one, "memory_bytes": 50_000} for one in machine["processors"]]}
+    assert any("more than" in text for text in wrong(lines, small))
+    late = json.loads(json.dumps(lines))
+    for line in late:
+        for one in line.get("loads", ()):
+            one["arrive_us"] += 10**6
+            one["loaded_us"] += 10**6
+    assert any("without" in text for text in wrong(late, machine))
+
+
+def two_models(memory_bytes: int | None = 3_000_000, **of_machine: object) -> tuple[Workload, Hardware, Profile]:
+    """A stage of 2 MB, then one of 1.5 MB, ten times a second; flash that sleeps."""
+    stages = [
+        {
+            "name": "a",
+            "operator": "cost",
+            "params": {"output_bytes": 100, "weights": [{"label": "A", "bytes": 2000000}]},
+        },
+        {
+            "name": "b",
+            "operator": "cost",
+            "inputs": ["a"],
+            "params": {"output_bytes": 100, "weights": [{"label": "B", "bytes": 1_500_000}]},
+        },
+    ]
+    graph = {"name": "g", "period_us": 100_000, "deadline_us": 90_000, "stages": stages}
+    workload = Workload.from_dict({"format": "leo-workload/1", "name": "two", "streams": [], "graphs": [graph]})
+    machine = {
+        "format": "leo-hardware/1",
+        "name": "m",
+        "processors": [{"name": "cpu", "backend": "cpu", "memory_bytes": memory_bytes}],
+        "stores": [
+            {"name": "flash", "awake_mw": 20, "wake_latency_us": 100, "wake_energy_nj": 1000, "idle_timeout_us": 5000}
+        ],
+        "loaders": [{"target": "cpu", "store": "flash", "bytes_per_s": 100_000_000, "energy_pj_per_byte": 500}],
+        **of_machine,
+    }
+    if memory_bytes is None:
+        del machine["processors"][0]["memory_bytes"]  # type: ignore[index]  # It is the list above.
+    costs = [
+        {"processor": "cpu", "operator": "cost", "stage": name, "fixed_us": us, "energy_nj": 1, "source": "modelled"}
+        for name, us in (("a", 10_000), ("b", 5_000))
+    ]
+    profile = {"format": "leo-profile/1", "name": "m", "hardware": "m", "costs": costs}
+    return workload, Hardware.from_dict(machine), Profile.from_dict(profile)
+
+
+def played(
+    workload: Workload, hardware: Hardware, profile: Profile, frames: int = 3, **options: object
+) -> list[FrameResult]:
+    with Runtime.simulated(workload, hardware, profile, compute=False, **options) as runtime:  # type: ignore[arg-type]  # As options.
+        found: list[FrameResult] = []
+        for number in range(frames):
+            runtime.submit(number * 100_000, {})
+            found += runtime.drain()
+        return found
+
+
+def test_weights_that_do_not_fit_together_are_loaded_for_every_frame() -> None:
+    for result in played(*two_models()):
+        at = result.release_us
+        assert [(one.label, one.start_us - at, one.arrive_us - at, one.nj) for one in result.loads] == [
+            ("A", 100, 20_100, 1_000_000),
+            ("B", 30_100, 45_100, 750_000),
+        ]
+        assert result.graphs[0].end_us - at == 50_100
+        assert [one.stages for one in result.loads] == [("a",), ("b",)]
+
+
+def test_weights_that_fit_stay_from_frame_to_frame() -> None:
+    for memory_bytes in (4_000_000, None):
+        first, *others = played(*two_models(memory_bytes))
+        assert [one.label for one in first.loads] == ["A", "B"]
+        assert first.graphs[0].latency_us == 40_100  # B is loaded as A is used.
+        assert [one.loads for one in others] == [(), ()]
+        assert [one.graphs[0].latency_us for one in others] == [15_000, 15_000]
+
+
+def test_weights_that_fit_nowhere_are_told() -> None:
+    (result,) = played(*two_models(1_900_000), frames=1)
+    assert result.graphs[0].outcome == "failed"
+    assert result.reason == "rule 5: `a` and its weights are more than there is memory on `cpu`"
+
+
+def test_loads_are_a_cause_of_their_own_in_the_ledger() -> None:
+    workload, hardware, profile = two_models()
+    results = played(workload, hardware, profile)
+    entries = run_ledger(results, hardware, workload).entries
+    loads = [entry for entry in entries if entry.cause == "load"]
+    assert [(entry.resource, entry.stage, entry.graphs) for entry in loads] == [
+        ("flash", "A", ("g",)),
+        ("flash", "B", ("g",)),
+    ] * 3
+    assert sum(entry.nj for entry in loads) == 3 * 1_750_000
+    assert {entry.cause for entry in entries if entry.resource == "flash"} == {"load", "wake-up", "awake", "idle tail"}
+
+
+def test_every_policy_answers_by_loading() -> None:
+    ends = {}
+    for solver in ("exact", "greedy", "cpu-only", "dsp-first", "gpu-first", "single"):
+        results = played(*two_models(), solver=solver)
+        ends[solver] = [result.graphs[0].latency_us for result in results]
+    assert set(map(tuple, ends.values())) == {(50_100, 50_100, 50_100)}
+
+
+def test_a_solver_of_ones_own_is_judged_with_loads() -> None:
+    from leo_runtime import solve
+
+    results = played(*two_models(), solver=lambda problem: solve(problem, "greedy"))
+    assert len(results[0].loads) == 2
+    with pytest.raises(SolverError, match="A is not on cpu by then"):
+        played(*two_models(), solver=lambda problem: solve(problem, "greedy").model_copy(update={"loads": ()}))
+
+
+def test_windows_and_batches_know_nothing_of_weights() -> None:
+    workload, hardware, profile = two_models()
+    with pytest.raises(InputError, match="`window_stages` is 20, and windows know nothing of weights"):
+        Runtime.simulated(workload, hardware, profile, compute=False, window_stages=20)
+    with (
+        Runtime.simulated(workload, hardware, profile, compute=False) as runtime,
+        pytest.raises(InputError, match="a batch is not placed where weights are loaded"),
+    ):
+        runtime.submit_batch([(0, {}), (100_000, {})])
+
+
+def test_weights_of_one_label_are_the_same() -> None:
+    workload, hardware, profile = two_models()
+    data = workload.model_dump(mode="json", exclude_defaults=True)
+    data["graphs"][0]["stages"][1]["params"]["weights"] = [{"label": "A", "bytes": 1}]
+    with pytest.raises(GraphError, match="stages `a` and `b` have weights `A` of 2000000 and 1 bytes"):
+        Runtime.simulated(Workload.from_dict(data), hardware, profile, compute=False)
+    data["graphs"][0]["stages"][1]["params"]["weights"] = [{"label": "A", "bytes": 2_000_000}]
+    first, second = played(Workload.from_dict(data), hardware, profile, frames=2)
+    assert [one.stages for one in first.loads] == [("a", "b")]
+    assert second.loads == ()
+
+
+def test_a_processor_that_is_lost_has_nothing_in_memory_when_it_is_back() -> None:
+    workload, hardware, profile = two_models(None)
+    with Runtime.simulated(workload, hardware, profile, compute=False) as runtime:
+        runtime.submit(0, {})
+        runtime.drain()
+        runtime.lose("cpu")
+        runtime.restore("cpu")
+        runtime.submit(100_000, {})
+        (again,) = runtime.drain()
+    assert [one.label for one in again.loads] == ["A", "B"]
+
+
+def test_a_machine_without_loaders_has_weights_at_hand() -> None:
+    workload, hardware, profile = two_models(stores=[], loaders=[])
+    (result,) = played(workload, hardware, profile, frames=1)
+    assert result.graphs[0].outcome == "failed"
+    assert "rule 5" in result.reason
+    (result,) = played(*two_models(None, stores=[], loaders=[]), frames=1)
+    assert result.graphs[0].latency_us == 15_000
+    assert result.loads == ()
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"stores": []}, 'no store is called "flash"'),
+        ({"stores": [{"name": "cpu"}]}, 'a processor is already called "cpu"'),
+        ({"stores": [{"name": "flash"}] * 2}, "flash"),
+        ({"loaders": [{"target": "gpu", "store": "flash", "bytes_per_s": 1}]}, 'no processor is called "gpu"'),
+        ({"loaders": [{"target": "cpu", "store": "flash", "bytes_per_s": 1}] * 2}, "cpu"),
+        ({"loaders": [{"target": "cpu", "store": "flash", "bytes_per_s": 0}]}, "bytes_per_s"),
+        ({"stores": [{"name": "flash", "tail_us": 1}]}, 'the key "tail_us" is unknown'),
+    ],
+)
+def test_wrong_loaders_are_refused_with_their_place(change: dict[str, object], says: str) -> None:
+    with pytest.raises(DocumentError, match=r"at \$\.(stores|loaders)\[") as raised:
+        two_models(**change)
+    assert says in str(raised.value)
+
+
+def test_equal_files_are_one_label(tmp_path: Path) -> None:
+    from leo_runtime import shipped
+    from leo_runtime.documents.binding import bind
+
+    workload = shipped.workload("faces")
+    bound = bind(workload.graphs[0], workload)
+    detector, mesh = bound["detector"], bound["mesh"]
+    ((label, size),) = detector.weights("default")
+    assert label.startswith("model ") and size == 203_132
+    assert detector.weights("int8") != detector.weights("default")
+    copy = tmp_path / "other.tflite"
+    copy.write_bytes(Path(mesh.params["default"].model).read_bytes())
+    same = mesh.params["default"].model_copy(update={"model": copy})
+    assert mesh.operator.weights is not None
+    assert mesh.operator.weights(same, mesh.input_shapes) == mesh.weights("default")
+    assert bound["small"].weights("default") == ()
+
+
+def test_the_log_of_a_run_with_loads_is_all_of_its_energy(tmp_path: Path) -> None:
+    workload, hardware, profile = two_models()
+    folder, ended = replayed_into(tmp_path, workload, hardware, profile, length_us=400_000)
+    total_nj = ended.summary.energy.total_nj
+    with read_log(folder) as log:
+        entries = list(log.entries())
+        assert sum(entry.nj for entry in entries) == total_nj
+        log.require_sum(total_nj)
+        assert sum(entry.nj for entry in entries if entry.cause == "load") == 4 * 1_750_000
+        assert [len(frame.loads) for frame in log.frames()] == [2, 2, 2, 2]
+        assert [one.label for one in log.at(1).evicted] == ["B", "A"]
+        (why,) = whys(log, 1, everything=True)
+        text = frame_text(frame_facts(log, "run", 1))
+    steps = [(step.kind, step.stage, step.until_us - why.release_us) for step in why.steps]
+    # B's load waits for the room that A leaves, and B for its load.
+    assert steps == [
+        ("wake-up", "a", 100),
+        ("load", "a", 20_100),
+        ("run", "a", 30_100),
+        ("load", "b", 45_100),
+        ("run", "b", 50_100),
+    ]
+    assert "B        1500.0  flash  cpu      30.10     45.10  0.75" in text
+    assert "not told of questions with weights" in text
+    uses = {use.name: (use.runs, use.busy_us) for use in ended.summary.processors}
+    assert uses["flash"] == (8, 4 * 35_000)
+
+
+def test_a_log_is_written_again_from_its_own_lines(tmp_path: Path) -> None:
+    workload, hardware, profile = two_models()
+    folder, _ = replayed_into(tmp_path, workload, hardware, profile, length_us=300_000)
+    with read_log(folder) as log:
+        lines = Lines(merge(workload))
+        text = (folder / "log.jsonl").read_text().splitlines(keepends=True)
+        for line in log.frames():
+            asked = log.question(line.question or "")
+            assert asked is not None and line.question is not None
+            frame = rebuilt(line, Solved(asked.problem, asked.placement), policy="exact")
+            assert lines.frame(frame, line.question) in text
+
+
+def test_tables_hold_loads_and_all_energy(tmp_path: Path) -> None:
+    parquet = pytest.importorskip("pyarrow.parquet")
+    folder, ended = replayed_into(tmp_path, *two_models(), length_us=200_000)
+    with read_log(folder) as log:
+        write_tables(log, tmp_path / "tables")
+    loads = parquet.read_table(tmp_path / "tables" / "loads.parquet").to_pylist()
+    assert [(row["label"], row["target"], row["stages"], row["graphs"]) for row in loads[:2]] == [
+        ("A", "cpu", ["a"], ["g"]),
+        ("B", "cpu", ["b"], ["g"]),
+    ]
+    energy = parquet.read_table(tmp_path / "tables" / "energy.parquet").to_pylist()
+    assert sum(row["nj"] for row in energy) == ended.summary.energy.total_nj
+
+
+def test_replays_place_frame_by_frame_where_weights_are_loaded() -> None:
+    _, hardware, _ = two_models()
+    assert placing_on(Placing(), hardware).stages_of_windows == 0
+    for placing, what in ((Placing(window_stages=9), "windows of 9"), (Placing(batch=3), "batches of 3")):
+        with pytest.raises(InputError, match=f"{what} know nothing of weights"):
+            placing_on(placing, hardware)
+
+
+def test_no_run_with_loads_has_a_best_plan(tmp_path: Path) -> None:
+    workload, hardware, profile = two_models()
+    results = played(workload, hardware, profile)
+    with (
+        Runtime.simulated(workload, hardware, profile, compute=False) as runtime,
+        pytest.raises(InputError, match="there is no best plan of a run where weights are loaded"),
+    ):
+        regret(results, runtime.merged, runtime.modes, hardware)

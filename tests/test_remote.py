@@ -1,0 +1,431 @@
+"""Stages on a server elsewhere: the same values, what goes wrong in words, and no stage that runs twice."""
+
+import socket
+import subprocess
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from leo_backends.remote.backend import RemoteKernel
+from leo_runtime.backend import Abandonable, TimedKernel, registry
+from leo_runtime.documents.binding import BoundStage
+from leo_runtime.documents.hardware import Processor
+from leo_runtime.documents.workload import Workload
+from leo_runtime.errors import DeviceUnavailableError, DocumentError, KernelError, LeoError
+from leo_runtime.frame.lower import merge
+from leo_runtime.operators.definition import StepClass
+from servers import PATIENCE_S, Serving, module_of, remote, serving, write_workload
+from test_serving import SIGNAL, until
+
+LOUD = float(np.abs(SIGNAL).mean())
+
+
+@pytest.fixture(scope="module")
+def workload(tmp_path_factory: pytest.TempPathFactory) -> Workload:
+    return Workload.from_file(write_workload(tmp_path_factory.mktemp("served")))
+
+
+@pytest.fixture(scope="module")
+def served(workload: Workload) -> Iterator[Serving]:
+    with serving(workload) as one:
+        yield one
+
+
+def stage(workload: Workload, name: str) -> BoundStage:
+    return merge(workload).stage(name).bound
+
+
+def test_a_stage_gives_what_it_gives_here(workload: Workload, served: Serving) -> None:
+    with closing(remote(served.url)) as backend:
+        assert backend.driver.startswith("levels ")  # type: ignore[attr-defined]  # one that names its driver
+        louder = stage(workload, "louder")
+        assert np.array_equal(backend.load(louder, "twice")([SIGNAL]), SIGNAL * 2)
+        assert np.array_equal(backend.load(louder, "thrice")([SIGNAL]), SIGNAL * 3)
+        kernel = backend.load(stage(workload, "level"), "default")
+        assert isinstance(kernel, TimedKernel) and isinstance(kernel, Abandonable)
+        run = kernel.timed([SIGNAL])
+        assert run.output.tolist() == [pytest.approx(1 - LOUD), pytest.approx(LOUD)]
+        assert 0 <= run.device_us < PATIENCE_S * 1e6
+        kernel.abandon()
+        assert kernel([SIGNAL]).shape == (2,), "nothing was at hand"
+
+
+def test_json_does_as_well(workload: Workload, served: Serving) -> None:
+    with closing(remote(served.url, binary=False)) as backend:
+        louder = stage(workload, "louder")
+        assert np.array_equal(backend.load(louder, "twice")([SIGNAL]), SIGNAL * 2)
+        with pytest.raises(KernelError, match="JSON cannot say"):
+            backend.load(louder, "twice")([SIGNAL * np.float32(np.nan)])
+
+
+def test_stages_are_found_by_what_they_are(workload: Workload, served: Serving, tmp_path: Path) -> None:
+    level = stage(workload, "level")
+    with closing(remote(served.url)) as backend:
+        renamed = replace(level, name="called otherwise")
+        assert backend.load(renamed, "default")([SIGNAL]).shape == (2,)
+        path = write_workload(tmp_path / "edited")
+        edited = path.with_name("steps.py")
+        edited.write_text(edited.read_text().replace("1 - loud", "2 - loud"))
+        other = stage(Workload.from_file(path), "level")
+        with pytest.raises(KernelError, match=r"stage `level`: the server .* answered 404") as caught:
+            backend.load(other, "default")
+        assert "let the server run the same workload" in caught.value.hint
+
+
+def test_a_model_may_be_named(workload: Workload, served: Serving) -> None:
+    louder = stage(workload, "louder")
+    with closing(remote(served.url, models={"louder": "louder/thrice"})) as backend:
+        assert np.array_equal(backend.load(louder, "twice")([SIGNAL]), SIGNAL * 3)
+    with closing(remote(served.url, models={"louder": "graph:loud"})) as backend:
+        assert np.array_equal(backend.load(replace(louder, name="other"), "twice")([SIGNAL]), SIGNAL * 2)
+        with pytest.raises(KernelError, match="gives float32 of shape"):
+            backend.load(louder, "twice")([SIGNAL])
+    with closing(remote(served.url, models={"louder": "other"})) as backend, pytest.raises(KernelError, match="404"):
+        backend.load(louder, "twice")
+    wrong = replace(louder, input_shapes=((7,),))
+    says = r"inputs of the shapes \(7,\), the model on .* is for others"
+    with closing(remote(served.url, models={"louder": "louder"})) as backend, pytest.raises(KernelError, match=says):
+        backend.load(wrong, "twice")
+
+
+def test_what_fails_there_is_told_here(workload: Workload, served: Serving) -> None:
+    with closing(remote(served.url)) as backend:
+        kernel = backend.load(stage(workload, "level"), "default")
+        with pytest.raises(KernelError, match=r"stage `level` failed: the server http://\S+ answered 500 .*too loud"):
+            kernel([SIGNAL * 1_000])
+        assert kernel([SIGNAL]).shape == (2,)
+
+
+def test_a_state_that_is_an_object_goes_nowhere(workload: Workload, served: Serving) -> None:
+    level = stage(workload, "level")
+    keeps = replace(level.operator, step_class=StepClass(object, None, (), wants_news=False, resets=False))
+    with closing(remote(served.url)) as backend:
+        assert backend.supports(level, "default") and not backend.supports(replace(level, operator=keeps), "default")
+        with pytest.raises(KernelError, match="no server can run stage `level`"):
+            backend.load(replace(level, operator=keeps), "default")
+
+
+@pytest.mark.parametrize(
+    ("options", "says", "hint"),
+    [
+        ({}, "processor `cloud` names no server", "url = "),
+        ({"url": "ftp://x"}, "that is no URL of a server, at \\$.url", "https://"),
+        ({"url": "http://"}, "that is no URL of a server", ""),
+        ({"url": "http://x:99999"}, "that is no URL of a server", ""),
+        ({"url": "http://me:secret@x"}, "that is no URL of a server", ""),
+        ({"url": "http://x", "uri": 3}, 'the key "uri" is unknown', ""),
+        ({"url": "http://x", "timeout_s": 0}, "timeout_s", ""),
+        ({"url": "http://x", "token_file": "/nowhere"}, "the token file /nowhere cannot be read", ""),
+        ({"url": "http://x", "token_file": "/dev/null"}, "holds no token", ""),
+        ({"url": "https://x", "ca_file": "/dev/null"}, "the certificates /dev/null cannot be used", "PEM"),
+        ({"url": "https://x", "ca_file": "/nowhere"}, "the certificates /nowhere cannot be used", "PEM"),
+    ],
+)
+def test_options_that_cannot_be_are_said(options: dict[str, object], says: str, hint: str) -> None:
+    with pytest.raises((DocumentError, DeviceUnavailableError), match=says) as caught:
+        registry.create(Processor(name="cloud", backend="remote", options=options))
+    assert hint in caught.value.hint
+
+
+# What goes wrong on the way.
+
+
+def free_port() -> int:
+    with socket.socket() as own:
+        own.bind(("127.0.0.1", 0))
+        return int(own.getsockname()[1])
+
+
+@contextmanager
+def answering(answer: Callable[[socket.socket], None]) -> Iterator[str]:
+    """A server that does this with every connection; its URL."""
+    listening = socket.create_server(("127.0.0.1", 0))
+
+    def accept() -> None:
+        while True:
+            try:
+                own, _ = listening.accept()
+            except OSError:
+                return
+            with own:
+                own.settimeout(PATIENCE_S)
+                answer(own)
+
+    thread = threading.Thread(target=accept)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{listening.getsockname()[1]}"
+    finally:
+        listening.shutdown(socket.SHUT_RDWR)
+        listening.close()
+        thread.join(PATIENCE_S)
+
+
+def test_a_server_that_is_not_there_is_unavailable() -> None:
+    url = f"http://127.0.0.1:{free_port()}"
+    with pytest.raises(
+        DeviceUnavailableError, match=rf"the server {url} cannot be reached.*Connection refused"
+    ) as caught:
+        remote(url)
+    assert "is `leo-runtime serve` running there" in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        (b"", "hung up"),
+        (b"SSH-2.0-OpenSSH_9.2\r\n", "cannot be reached, or hung up"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello", "does not speak the Open Inference Protocol v2"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\nhello", "hung up"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 500000000\r\n\r\n", "answered 500000000 bytes, 1048576 at most"),
+        (b"HTTP/1.1 200 OK\r\n\r\n" + b"x" * ((1 << 20) + 9), "answered more than the 1048576 bytes"),
+        (b"HTTP/1.1 302 Found\r\nLocation: http://x\r\nContent-Length: 0\r\n\r\n", r"answered 302 \(Found\)"),
+        (b"HTTP/1.1 401 No\r\nContent-Length: 0\r\n\r\n", "answered 401"),
+    ],
+)
+def test_what_is_no_answer_is_said(given: bytes, says: str) -> None:
+    def answer(own: socket.socket) -> None:
+        own.recv(1 << 16)
+        own.sendall(given)
+
+    with answering(answer) as url, pytest.raises((DeviceUnavailableError, KernelError), match=says):
+        remote(url)
+
+
+def test_a_server_that_is_silent_is_unavailable() -> None:
+    ended = threading.Event()
+
+    with answering(lambda _: ended.wait(PATIENCE_S) and None) as url:
+        with pytest.raises(DeviceUnavailableError, match="was silent for too long"):
+            remote(url, timeout_s=0.05)
+        ended.set()
+
+
+def test_a_run_that_is_given_up_ends(workload: Workload, served: Serving) -> None:
+    with closing(remote(served.url)) as backend:
+        kernel = backend.load(stage(workload, "level"), "default")
+        module = module_of(workload)
+        module.waits.clear()
+        errors: list[LeoError] = []
+
+        def run() -> None:
+            try:
+                kernel([SIGNAL])
+            except LeoError as error:
+                errors.append(error)
+
+        thread = threading.Thread(target=run)
+        before = len(module.runs)
+        thread.start()
+        until(lambda: len(module.runs) > before)
+        kernel.abandon()  # type: ignore[attr-defined]  # it can be
+        thread.join(PATIENCE_S)
+        module.waits.set()
+        assert "was given up" in str(errors[0]) and isinstance(errors[0], KernelError)
+        assert kernel([SIGNAL]).shape == (2,)
+
+
+def test_closing_ends_what_runs(workload: Workload, served: Serving) -> None:
+    backend = remote(served.url)
+    kernel = backend.load(stage(workload, "level"), "default")
+    module = module_of(workload)
+    module.waits.clear()
+    errors: list[LeoError] = []
+
+    def run() -> None:
+        try:
+            kernel([SIGNAL])
+        except LeoError as error:
+            errors.append(error)
+
+    thread = threading.Thread(target=run)
+    before = len(module.runs)
+    thread.start()
+    until(lambda: len(module.runs) > before)
+    backend.close()
+    thread.join(PATIENCE_S)
+    module.waits.set()
+    assert len(errors) == 1
+    with pytest.raises(KernelError, match="are closed"):
+        kernel([SIGNAL])
+
+
+def test_a_server_that_takes_less_says_so(workload: Workload) -> None:
+    big = replace(stage(workload, "louder"), input_shapes=((1_000_000,),), output_shape=(1_000_000,))
+    with serving(workload, max_bytes=10_000) as one, closing(remote(one.url, models={"louder": "louder"})) as backend:
+        path = backend.load(stage(workload, "louder"), "twice")._path  # type: ignore[attr-defined]  # of its own
+        kernel = RemoteKernel(backend._backend, big, path, ["input_0"])  # type: ignore[attr-defined]  # behind the guard
+        for _ in range(3):
+            with pytest.raises(KernelError, match=r"answered 413 .*4000\d+ bytes is more than 10000") as caught:
+                kernel([np.zeros(1_000_000, np.float32)])
+            assert "--max-bytes" in caught.value.hint
+
+
+# A server that went and came back, and requests that are sent again.
+
+
+def test_a_connection_that_the_server_closed_is_made_anew(workload: Workload) -> None:
+    with serving(workload, idle_s=0.01, look_s=0.01) as one, closing(remote(one.url)) as backend:
+        kernel = backend.load(stage(workload, "level"), "default")
+        for _ in range(3):
+            assert kernel([SIGNAL]).shape == (2,)
+            until(lambda: one.service.counts.now().connections == 0)
+
+
+def test_a_server_that_ends_is_unavailable_and_found_again(workload: Workload) -> None:
+    with serving(workload) as one:
+        address = one.address
+        backend = remote(one.url)
+        kernel = backend.load(stage(workload, "level"), "default")
+        kernel([SIGNAL])
+    with pytest.raises(DeviceUnavailableError):
+        kernel([SIGNAL])
+    with serving(workload, port=address[1]):
+        assert kernel([SIGNAL]).shape == (2,)
+    backend.close()
+
+
+class Cutting:
+    """A way to a server that cuts connections behind the request, or before its end, as often as it is told to."""
+
+    def __init__(self, target: tuple[str, int]) -> None:
+        self.target = target
+        self.cuts_answers = 0
+        self.cuts_requests = 0
+        self.listening = socket.create_server(("127.0.0.1", 0))
+        self.url = f"http://127.0.0.1:{self.listening.getsockname()[1]}"
+        self.threads = [threading.Thread(target=self._accept)]
+        self.threads[0].start()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                own, _ = self.listening.accept()
+            except OSError:
+                return
+            self.threads.append(threading.Thread(target=self._pass, args=(own,)))
+            self.threads[-1].start()
+
+    def _pass(self, own: socket.socket) -> None:
+        with own, socket.create_connection(self.target) as other:
+            while request := own.recv(1 << 20):
+                while b"\r\n\r\n" in request and len(request.partition(b"\r\n\r\n")[2]) < _length(request):
+                    request += own.recv(1 << 20)
+                is_run = request.startswith(b"POST")
+                if is_run and self.cuts_requests:
+                    self.cuts_requests -= 1
+                    return
+                other.sendall(request)
+                answer = other.recv(1 << 20)
+                if is_run and self.cuts_answers:
+                    self.cuts_answers -= 1
+                    return
+                own.sendall(answer)
+
+    def close(self) -> None:
+        self.listening.shutdown(socket.SHUT_RDWR)
+        self.listening.close()
+        for thread in self.threads:
+            thread.join(PATIENCE_S)
+
+
+def _length(request: bytes) -> int:
+    found = [line for line in request.split(b"\r\n") if line.lower().startswith(b"content-length:")]
+    return int(found[0].split(b":")[1]) if found else 0
+
+
+def test_an_answer_that_is_lost_is_asked_for_again_and_the_stage_runs_once(workload: Workload, served: Serving) -> None:
+    module = module_of(workload)
+    with closing(Cutting(served.address)) as way, closing(remote(way.url)) as backend:
+        kernel = backend.load(stage(workload, "level"), "default")
+        module.runs.clear()
+        for cuts in ("cuts_answers", "cuts_requests"):
+            setattr(way, cuts, 1)
+            assert kernel([SIGNAL]).tolist() == [pytest.approx(1 - LOUD), pytest.approx(LOUD)]
+        assert len(module.runs) == 2
+        way.cuts_answers = 2
+        with pytest.raises(DeviceUnavailableError, match="hung up"):
+            kernel([SIGNAL])
+        assert len(module.runs) == 3
+        backend.close()
+
+
+def test_a_server_that_does_not_remember_is_asked_once(workload: Workload, served: Serving) -> None:
+    module = module_of(workload)
+    with closing(Cutting(served.address)) as way, closing(remote(way.url)) as backend:
+        kernel = backend.load(stage(workload, "level"), "default")
+        backend._backend._pool.remembers = False  # type: ignore[attr-defined]  # as of a server of another make
+        module.runs.clear()
+        way.cuts_answers = 1
+        with pytest.raises(DeviceUnavailableError, match="hung up"):
+            kernel([SIGNAL])
+        assert len(module.runs) == 1
+        backend.close()
+
+
+# Who is who.
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """A certificate of 127.0.0.1 that signs itself, and its key."""
+    folder = tmp_path_factory.mktemp("tls")
+    command = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=test"
+    files = [
+        "-addext",
+        "subjectAltName=IP:127.0.0.1",
+        "-keyout",
+        str(folder / "key.pem"),
+        "-out",
+        str(folder / "c.pem"),
+    ]
+    try:
+        subprocess.run([*command.split(), *files], check=True, capture_output=True)
+    except FileNotFoundError:
+        pytest.skip("openssl is not installed")
+    return folder / "c.pem", folder / "key.pem"
+
+
+def test_with_tls_and_a_token(workload: Workload, certificate: tuple[Path, Path], tmp_path: Path) -> None:
+    token = tmp_path / "token"
+    token.write_text("b" * 40 + "\n")
+    with serving(workload, token="b" * 40, tls=certificate) as one:
+        assert one.url.startswith("https://")
+        given = {"ca_file": str(certificate[0]), "token_file": str(token)}
+        with closing(remote(one.url, **given)) as backend:
+            kernel = backend.load(stage(workload, "level"), "default")
+            for _ in range(3):
+                assert kernel([SIGNAL]).shape == (2,)
+            assert one.service.counts.now().connections == 1
+        with pytest.raises(KernelError, match="answered 401") as caught:
+            remote(one.url, ca_file=str(certificate[0]))
+        assert "token_file" in caught.value.hint
+        with pytest.raises(DeviceUnavailableError, match="certificate that is not trusted") as untrusted:
+            remote(one.url, token_file=str(token))
+        assert "ca_file" in untrusted.value.hint
+        with pytest.raises(DeviceUnavailableError, match=r"not trusted.*mismatch"):
+            remote(one.url.replace("127.0.0.1", "localhost"), **given)
+        with pytest.raises(DeviceUnavailableError):
+            remote(one.url.replace("https", "http"), timeout_s=5.0)
+    with serving(workload) as plain, pytest.raises(DeviceUnavailableError, match="no TLS with the server"):
+        remote(plain.url.replace("http", "https"), **given)
+
+
+def test_lanes_do_not_wait_for_each_other(workload: Workload, served: Serving) -> None:
+    module = module_of(workload)
+    with closing(remote(served.url)) as backend:
+        kernels = [backend.load(stage(workload, "level"), "default") for _ in range(2)]
+        module.waits.clear()
+        before = len(module.runs)
+        threads = [threading.Thread(target=kernel, args=([SIGNAL],)) for kernel in kernels]
+        for thread in threads:
+            thread.start()
+        until(lambda: len(module.runs) == before + 2)
+        module.waits.set()
+        for thread in threads:
+            thread.join(PATIENCE_S)

@@ -1,0 +1,83 @@
+"""`leo-runtime serve` as a process: that it answers, ends when it is told to, and says what is wrong."""
+
+import re
+import signal
+from contextlib import closing
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from leo_runtime.cli import main
+from leo_runtime.documents.workload import Workload
+from leo_runtime.frame.lower import merge
+from servers import PATIENCE_S, remote, serving_process, write_workload
+
+MOST_RESIDENT_KB = 70_000
+"""It is 42,000 to 50,000 for stages of numpy, by numpy's version; LiteRT takes 25,000 more."""
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_it_serves_until_a_signal_ends_it(tmp_path: Path, number: signal.Signals) -> None:
+    path = write_workload(tmp_path)
+    louder = merge(Workload.from_file(path)).stage("louder").bound
+    with serving_process(str(path), "--bind", "127.0.0.1:0", "--workers", "1") as (process, url):
+        with closing(remote(url)) as backend:
+            kernel = backend.load(louder, "thrice")
+            assert kernel([np.ones(100, np.float32)]).tolist() == [3.0] * 100
+            resident_kb = int(re.findall(r"VmRSS:\s+(\d+)", Path(f"/proc/{process.pid}/status").read_text())[0])
+            assert resident_kb < MOST_RESIDENT_KB
+            process.send_signal(number)
+            said, errors = process.communicate(timeout=PATIENCE_S)
+        assert process.returncode == 0 and said == ""
+        assert errors == "stopped: 3 answers; refused: none\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["--bind", "0.0.0.0:0"], "others can reach 0.0.0.0, and no token is asked of them\nhint: --token-file FILE"),
+        (["--bind", "[::]:0"], "others can reach ::, and no token"),
+        (["--bind", "nowhere.invalid:0", "--no-token"], "nothing can listen at nowhere.invalid:0"),
+        (["--token-file", "/nowhere"], "the token file /nowhere cannot be read"),
+        (["--token-file", "short"], "the token in short has 3 characters"),
+        (["--tls-cert", "short"], "TLS needs a certificate and its key\nhint: --tls-cert FILE --tls-key FILE"),
+        (["--tls-cert", "short", "--tls-key", "short"], "the certificate short with the key short cannot be used"),
+    ],
+)
+def test_what_cannot_be_served_is_said(
+    arguments: list[str], says: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "short").write_text("abc\n")
+    path = write_workload(tmp_path / "served")
+    assert main(["serve", str(path), *arguments]) == 2
+    assert says in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("bind", ["8080", "x:y", ":8080", "x:99999"])
+def test_an_address_is_a_host_and_a_port(bind: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["serve", "demo", "--bind", bind])
+    assert "expected HOST:PORT" in capsys.readouterr().err
+
+
+def test_what_only_costs_is_not_served(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "w.toml"
+    path.write_text(
+        """
+format = "leo-workload/1"
+name = "costs"
+streams = [{ name = "s", kind = "other", rate_hz = 1000 }]
+[[graphs]]
+name = "g"
+period_us = 100_000
+deadline_us = 100_000
+stages = [
+    { name = "signal", operator = "window", params = { stream = "s", samples = 100 } },
+    { name = "heavy", operator = "cost", inputs = ["signal"], params = { output_bytes = 4 } },
+]
+"""
+    )
+    assert main(["serve", str(path), "--bind", "127.0.0.1:0"]) == 2
+    assert "which nothing computes" in capsys.readouterr().err

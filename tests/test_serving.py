@@ -1,0 +1,421 @@
+"""The server of stages: what it answers, whom it refuses, and that nothing a client sends ends or fills it."""
+
+import json
+import random
+import socket
+import threading
+from collections.abc import Iterator
+from http.client import HTTPConnection
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pytest
+
+from leo_runtime.backend.open_inference import JSON_LENGTH, Tensor, read_answer, request_message
+from leo_runtime.documents.workload import Workload
+from leo_runtime.serving.remembered import Remembered
+from servers import PATIENCE_S, Serving, module_of, serving, talk, write_workload
+
+SIGNAL = np.linspace(-1, 1, 100, dtype=np.float32)
+
+
+@pytest.fixture(scope="module")
+def workload(tmp_path_factory: pytest.TempPathFactory) -> Workload:
+    return Workload.from_file(write_workload(tmp_path_factory.mktemp("served")))
+
+
+@pytest.fixture(scope="module")
+def served(workload: Workload) -> Iterator[Serving]:
+    """For tests that count nothing."""
+    with serving(workload) as one:
+        yield one
+
+
+@pytest.fixture
+def steps(workload: Workload) -> Iterator[ModuleType]:
+    """The module of the workload's operators, which can be told to wait."""
+    module = module_of(workload)
+    module.waits.set()
+    module.runs.clear()
+    yield module
+    module.waits.set()
+
+
+def ask(
+    one: Serving, method: str, path: str, body: bytes = b"", headers: dict[str, str] | None = None
+) -> tuple[int, dict[str, str], bytes]:
+    connection = HTTPConnection(*one.address, timeout=PATIENCE_S)
+    try:
+        connection.request(method, path, body, headers or {})
+        answer = connection.getresponse()
+        return answer.status, dict(answer.headers), answer.read()
+    finally:
+        connection.close()
+
+
+def infer(one: Serving, model: str, *arrays: np.ndarray, **headers: str) -> tuple[int, Any]:
+    """The status, and the outputs or what is said."""
+    message = request_message([Tensor(f"input_{number}", array) for number, array in enumerate(arrays)])
+    body = b"".join((message.json, *message.tensors))
+    more = {name.replace("_", "-"): text for name, text in headers.items()}
+    status, got, answer = ask(
+        one, "POST", f"/v2/models/{model}/infer", body, {JSON_LENGTH: str(len(message.json)), **more}
+    )
+    if status != 200:
+        return status, json.loads(answer)["error"]
+    return status, {tensor.name: tensor.array for tensor in read_answer(answer, int(got[JSON_LENGTH]))}
+
+
+def test_it_says_what_it_is_and_what_it_has(served: Serving) -> None:
+    said = json.loads(ask(served, "GET", "/v2")[2])
+    assert said["name"] == "levels" and "binary_tensor_data" in said["extensions"]
+    assert ask(served, "GET", "/v2/health/live")[0] == ask(served, "GET", "/v2/health/ready")[0] == 200
+    listed = json.loads(ask(served, "POST", "/v2/repository/index")[2])
+    assert [(one["name"], one["version"]) for one in listed] == [
+        ("signal", "default"),
+        ("louder", "twice"),
+        ("louder", "thrice"),
+        ("level", "default"),
+        ("graph:loud", "1"),
+    ]
+    said = json.loads(ask(served, "GET", "/v2/models/louder/versions/thrice")[2])
+    assert said["inputs"] == [{"name": "input_0", "datatype": "FP32", "shape": [100]}]
+    assert said["outputs"] == [{"name": "louder", "datatype": "FP32", "shape": [100]}]
+    assert said["versions"] == ["twice", "thrice"] and said["parameters"]["operator"] == "steps:times"
+    assert ask(served, "GET", "/v2/models/louder/ready")[0] == 200
+
+
+def test_each_variant_is_a_version(served: Serving) -> None:
+    assert np.array_equal(infer(served, "louder", SIGNAL)[1]["louder"], SIGNAL * 2)
+    assert np.array_equal(infer(served, "louder/versions/twice", SIGNAL)[1]["louder"], SIGNAL * 2)
+    assert np.array_equal(infer(served, "louder/versions/thrice", SIGNAL)[1]["louder"], SIGNAL * 3)
+
+
+def test_numbers_may_come_and_go_as_json(served: Serving) -> None:
+    said = {"id": "7", "inputs": [{"name": "input_0", "datatype": "FP32", "shape": [100], "data": SIGNAL.tolist()}]}
+    status, _, body = ask(served, "POST", "/v2/models/level/infer", json.dumps(said).encode())
+    answer = json.loads(body)
+    assert status == 200 and answer["id"] == "7" and answer["model_name"] == "level"
+    (output,) = answer["outputs"]
+    assert output["datatype"] == "FP32" and output["shape"] == [2]
+    assert output["data"][1] == pytest.approx(np.abs(SIGNAL).mean())
+
+
+def test_other_types_are_taken_where_they_fit(served: Serving) -> None:
+    assert np.array_equal(infer(served, "louder", np.ones(100, np.int8))[1]["louder"], np.full(100, 2))
+    assert infer(served, "louder", np.ones(100, np.float16))[0] == 200
+    assert infer(served, "louder", np.ones(100, np.float64)) == (400, "input_0 of stage `louder` is FP32, got FP64")
+    assert infer(served, "signal", np.ones(100, np.int16))[0] == 200, "raw samples are of any type"
+
+
+def test_a_cut_is_computed_in_one_request(served: Serving) -> None:
+    def cut(inputs: dict[str, np.ndarray], *outputs: str) -> tuple[int, Any]:
+        message = request_message([Tensor(name, array) for name, array in inputs.items()], outputs)
+        body = b"".join((message.json, *message.tensors))
+        status, got, answer = ask(
+            served, "POST", "/v2/models/graph:loud/infer", body, {JSON_LENGTH: str(len(message.json))}
+        )
+        if status != 200:
+            return status, json.loads(answer)["error"]
+        return status, [tensor.array.tolist() for tensor in read_answer(answer, int(got[JSON_LENGTH]))]
+
+    loud = float(np.abs(SIGNAL * 2).mean())
+    whole = cut({"signal.samples": SIGNAL})
+    assert whole == (200, [pytest.approx([1 - loud, loud])])
+    assert cut({"signal": SIGNAL}) == whole, "from what a stage gave elsewhere"
+    assert cut({"louder": SIGNAL * 2}, "level") == whole
+    assert cut({"signal": SIGNAL}, "louder", "level")[1][0] == (SIGNAL * 2).tolist()
+    assert cut({"level": np.array([1, 2], np.float32)}, "level") == (200, [[1, 2]])
+    assert cut({"louder": SIGNAL}, "signal")[0] == 400
+    assert "needs `signal` or `signal.samples`" in cut({}, "level")[1]
+    assert "has no input 'other'" in cut({"other": SIGNAL})[1]
+    assert "has no output 'other'" in cut({"signal": SIGNAL}, "other")[1]
+    assert "`louder` is float32 of shape (100,), got float32 of (2,)" in cut({"louder": SIGNAL[:2]})[1]
+    assert json.loads(ask(served, "GET", "/v2/models/graph:loud")[2])["inputs"][0]["name"] == "signal.samples"
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "headers", "status", "says"),
+    [
+        ("GET", "/v2/models/other", b"", {}, 404, "no model is called 'other' here"),
+        ("POST", "/v2/models/level/versions/2/infer", b"{}", {}, 404, "of version '2'"),
+        ("GET", "/elsewhere", b"", {}, 404, "there is nothing at /elsewhere"),
+        ("GET", "/v2/models/level/infer", b"", {}, 404, "there is nothing"),
+        ("PUT", "/v2/models/level", b"", {}, 405, "asked by PUT"),
+        ("GET", "/v2/models/%ff", b"", {}, 400, "no text in UTF-8"),
+        ("POST", "/v2/models/level/infer", b"{}", {}, 400, "`inputs` is no list"),
+        ("POST", "/v2/models/level/infer", b"", {}, 400, "no JSON"),
+        ("POST", "/v2/models/level/infer", b"{}", {JSON_LENGTH: "x"}, 400, "is no number of bytes"),
+        ("POST", "/v2/models/level/infer", b"{}", {"Content-Encoding": "gzip"}, 415, "without Content-Encoding"),
+        ("POST", "/v2/models/level/infer", b"{}", {"Leo-Timeout-Us": "0"}, 504, "has passed already"),
+        ("POST", "/v2/models/level/infer", b"{}", {"Leo-Timeout-Us": "-5"}, 504, "has passed already"),
+        ("POST", "/v2/models/level/infer", b"{}", {"Leo-Timeout-Us": "soon"}, 400, "no number of microseconds"),
+        ("POST", "/v2/models/level/infer", b"{}", {"Leo-Request-Id": "x" * 101}, 400, "longer than 100"),
+        ("POST", "/v2/models/level/infer", b"{}", {"Origin": "http://a"}, 403, "pages in a browser"),
+    ],
+)
+def test_what_cannot_be_asked_is_refused_with_the_reason(
+    served: Serving, method: str, path: str, body: bytes, headers: dict[str, str], status: int, says: str
+) -> None:
+    got, _, answer = ask(served, method, path, body, headers)
+    assert got == status
+    assert says in json.loads(answer)["error"]
+
+
+def test_inputs_that_are_not_the_stages_are_refused(served: Serving) -> None:
+    assert infer(served, "level", SIGNAL, SIGNAL) == (
+        400,
+        "stage `level` has the inputs input_0, got 'input_0', 'input_1'",
+    )
+    assert infer(served, "level", SIGNAL[:3]) == (400, "input_0 of stage `level` is (100,), got (3,)")
+    message = request_message([Tensor("input_0", SIGNAL)], ["other"])
+    body = b"".join((message.json, *message.tensors))
+    status, _, answer = ask(served, "POST", "/v2/models/level/infer", body, {JSON_LENGTH: str(len(message.json))})
+    assert (status, json.loads(answer)["error"]) == (400, "stage `level` has the outputs level, not 'other'")
+
+
+def test_a_stage_that_fails_is_told_in_words(served: Serving) -> None:
+    status, said = infer(served, "level", SIGNAL * 1_000)
+    assert status == 500 and "much too loud" in said and "Traceback" not in said and "\n" not in said
+    assert infer(served, "level", SIGNAL)[0] == 200
+
+
+# Who may ask, how much, and how long.
+
+
+def test_who_has_no_token_learns_only_that_it_runs(workload: Workload) -> None:
+    with serving(workload, token="a" * 32) as one:
+        assert ask(one, "GET", "/v2/health/live")[0] == 200
+        for headers in (
+            {},
+            {"Authorization": "Bearer " + "a" * 31},
+            {"Authorization": "a" * 32},
+            {"Authorization": "é"},
+        ):
+            status, got, _ = ask(one, "GET", "/v2", headers=headers)
+            assert status == 401 and got["WWW-Authenticate"] == "Bearer"
+        assert infer(one, "level", SIGNAL)[0] == 401
+        assert infer(one, "level", SIGNAL, Authorization="Bearer " + "a" * 32)[0] == 200
+        assert one.refused() == {"token": 5}
+
+
+def test_what_is_larger_than_said_is_refused_before_it_is_read(workload: Workload) -> None:
+    with serving(workload, max_bytes=1_000) as one:
+        head = b"POST /v2/models/level/infer HTTP/1.1\r\nContent-Length: 1000000000000\r\n\r\n"
+        answer = talk(one.address, head, half_close=False)
+        assert answer.startswith(b"HTTP/1.1 413 ") and b"Connection: close" in answer
+        assert b"a body of 1000000000000 bytes is more than 1000" in answer
+        assert infer(one, "level", SIGNAL)[0] == 200
+        assert one.refused() == {"size": 1}
+
+
+def test_what_would_come_too_late_is_not_run(workload: Workload, steps: ModuleType) -> None:
+    with serving(workload, workers=1) as one:
+        steps.waits.clear()
+        first: list[Any] = []
+        thread = threading.Thread(target=lambda: first.append(infer(one, "level", SIGNAL)))
+        thread.start()
+        until(lambda: len(steps.runs) == 1)
+        status, said = infer(one, "level", SIGNAL, Leo_Timeout_Us="20000")
+        assert (status, said) == (504, "the deadline passed while the request waited for its turn")
+        steps.waits.set()
+        thread.join(PATIENCE_S)
+        assert first[0][0] == 200 and len(steps.runs) == 1
+        assert one.refused() == {"late": 1}
+
+
+def test_more_than_may_wait_are_refused(workload: Workload, steps: ModuleType) -> None:
+    with serving(workload, workers=1, waiting=1) as one:
+        steps.waits.clear()
+        answers: list[int] = []
+        threads = [threading.Thread(target=lambda: answers.append(infer(one, "level", SIGNAL)[0])) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        until(lambda: len(answers) == 2)
+        steps.waits.set()
+        for thread in threads:
+            thread.join(PATIENCE_S)
+        assert sorted(answers) == [200, 200, 503, 503]
+        assert one.refused() == {"full": 2}
+
+
+def test_a_request_that_is_sent_again_is_run_once(workload: Workload, steps: ModuleType) -> None:
+    with serving(workload) as one:
+        first = infer(one, "level", SIGNAL, Leo_Request_Id="mine-1")[1]["level"]
+        again = infer(one, "level", SIGNAL, Leo_Request_Id="mine-1")[1]["level"]
+        assert np.array_equal(first, again) and len(steps.runs) == 1
+        assert infer(one, "level", SIGNAL, Leo_Request_Id="mine-2")[0] == 200 and len(steps.runs) == 2
+        assert infer(one, "level", SIGNAL * 1_000, Leo_Request_Id="mine-3")[0] == 500
+        assert infer(one, "level", SIGNAL, Leo_Request_Id="mine-3")[0] == 500, "it is the answer to the first"
+        assert infer(one, "level", SIGNAL[:1], Leo_Request_Id="mine-4")[0] == 400
+        assert infer(one, "level", SIGNAL, Leo_Request_Id="mine-4")[0] == 200, "what was refused was not run"
+        assert len(steps.runs) == 4
+        assert one.refused() == {"again": 2, "malformed": 1}
+
+
+def test_a_request_that_is_sent_again_while_it_runs_waits_for_that(workload: Workload, steps: ModuleType) -> None:
+    with serving(workload) as one:
+        steps.waits.clear()
+        answers: list[int] = []
+
+        def send() -> None:
+            answers.append(infer(one, "level", SIGNAL, Leo_Request_Id="mine")[0])
+
+        threads = [threading.Thread(target=send) for _ in range(2)]
+        for thread in threads:
+            thread.start()
+        until(lambda: one.refused() == {"again": 1})
+        steps.waits.set()
+        for thread in threads:
+            thread.join(PATIENCE_S)
+        assert answers == [200, 200] and len(steps.runs) == 1
+
+
+def test_of_answers_the_newest_are_remembered() -> None:
+    kept: Remembered[str] = Remembered(10)
+    for name, size in (("a", 6), ("b", 6), ("c", 4), ("d", 99)):
+        assert kept.begin(name)
+        kept.end(name, name.upper(), size)
+        assert not kept.begin(name)
+        assert kept.again(name, 0) == (None if name == "d" else name.upper())
+        if name == "b":
+            assert kept.again("a", 0) is None
+        if name == "c":
+            assert kept.again("b", 0) == "B"
+    assert [kept.again(name, 0) for name in "abc"] == [None] * 3
+    kept.begin("e")
+    assert kept.again("e", 0) is None, "it still runs"
+    kept.forget("e")
+    assert kept.begin("e")
+
+
+# Nothing ends or fills it.
+
+
+def until(true: Any) -> None:
+    """Wait for something that another thread or process does."""
+    pause = threading.Event()
+    for _ in range(int(PATIENCE_S / 0.005)):
+        if true():
+            return
+        pause.wait(0.005)
+    raise AssertionError("it does not come")
+
+
+@pytest.mark.parametrize(
+    ("sent", "status"),
+    [
+        (b"\r\n", 400),
+        (b"GET\r\n\r\n", 400),
+        (b"GET /v2 HTTP/2\r\n\r\n", 400),
+        (b"get /v2 HTTP/1.1\r\n\r\n", 400),
+        (b"GET http://else/v2 HTTP/1.1\r\n\r\n", 400),
+        (b"GET /v2 HTTP/1.1\r\nA: 1\r\nA: 2\r\n\r\n", 400),
+        (b"GET /v2 HTTP/1.1\r\nA : 1\r\n\r\n", 400),
+        (b"GET /v2 HTTP/1.1\r\n folded\r\n\r\n", 400),
+        (b"GET /v2 HTTP/1.1\r\nA: \x00\r\n\r\n", 400),
+        (b"GET /v2 HTTP/1.1\r\nA: 1\r\n", 400),
+        (b"GET /v2 HTTP/1.1\r\nContent-Length: -1\r\n\r\n", 400),
+        (b"GET /v2 HTTP/1.1\r\nContent-Length: 1\r\nContent-Length: 1\r\n\r\n", 400),
+        (b"POST /v2/models/level/infer HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 411),
+        (b"GET /" + b"x" * 20_000 + b" HTTP/1.1\r\n\r\n", 431),
+        (b"GET /v2 HTTP/1.1\r\n" + b"".join(b"A%d: 1\r\n" % n for n in range(70)) + b"\r\n", 431),
+        (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\n", 400),
+    ],
+)
+def test_what_is_no_request_is_refused_and_hung_up_on(served: Serving, sent: bytes, status: int) -> None:
+    answer = talk(served.address, sent)
+    assert answer.startswith(b"HTTP/1.1 %d " % status)
+    assert b"Connection: close" in answer and b"Traceback" not in answer
+
+
+def test_a_connection_takes_one_request_after_another(served: Serving) -> None:
+    request = b"GET /v2/health/live HTTP/1.1\r\n\r\n"
+    assert talk(served.address, request * 3).count(b"HTTP/1.1 200 OK") == 3
+    assert talk(served.address, b"GET /v2 HTTP/1.0\r\n\r\n" + request).count(b"HTTP/1.1") == 1
+    assert talk(served.address, b"HEAD /v2 HTTP/1.1\r\n\r\n").endswith(b"\r\n\r\n")
+
+
+def test_who_waits_to_be_told_to_go_on_is(served: Serving) -> None:
+    body = json.dumps({"inputs": []}).encode()
+    head = b"POST /v2/models/level/infer HTTP/1.1\r\nExpect: 100-continue\r\nContent-Length: %d\r\n\r\n" % len(body)
+    with socket.create_connection(served.address, PATIENCE_S) as own:
+        own.sendall(head)
+        assert own.recv(100) == b"HTTP/1.1 100 Continue\r\n\r\n"
+        own.sendall(body)
+        assert own.recv(1000).startswith(b"HTTP/1.1 400 ")
+
+
+def test_random_bytes_are_answered_or_hung_up_on(workload: Workload) -> None:
+    rng = random.Random(11)
+    message = request_message([Tensor("input_0", SIGNAL)])
+    body = b"".join((message.json, *message.tensors))
+    whole = (
+        b"POST /v2/models/level/infer HTTP/1.1\r\nHost: x\r\n"
+        b"Inference-Header-Content-Length: %d\r\nContent-Length: %d\r\n\r\n" % (len(message.json), len(body))
+    ) + body
+    with serving(workload) as one:
+        for _ in range(150):
+            sent = bytearray(whole)
+            for _ in range(rng.randint(1, 5)):
+                sent[rng.randrange(rng.choice([120, len(sent)]))] = rng.randrange(256)
+            answer = talk(one.address, bytes(sent[: rng.choice([len(sent), rng.randrange(len(sent))])]))
+            assert answer == b"" or answer.startswith(b"HTTP/1.1 ")
+            assert b" 500 " not in answer or b"much too loud" in answer, "of what the stage itself raises"
+            assert b"Traceback" not in answer
+        assert infer(one, "level", SIGNAL)[0] == 200
+        until(lambda: one.service.counts.now().connections == 0)
+
+
+def test_who_sends_byte_by_byte_is_hung_up_on(workload: Workload) -> None:
+    with serving(workload, patience_s=0.1, connections=2, look_s=0.01) as one:
+        slow = [socket.create_connection(one.address, PATIENCE_S) for _ in range(2)]
+        slow[0].sendall(b"GET /v2 HT")
+        slow[1].sendall(b"POST /v2/models/level/infer HTTP/1.1\r\nContent-Length: 100\r\n\r\n{")
+        assert [own.recv(1) for own in slow] == [b"", b""]
+        for own in slow:
+            own.close()
+        assert ask(one, "GET", "/v2")[0] == 200
+        assert one.refused() == {"slow": 2}
+
+
+def test_where_too_many_are_connected_the_idle_make_room(workload: Workload) -> None:
+    with serving(workload, connections=2) as one:
+        idle = [socket.create_connection(one.address, PATIENCE_S) for _ in range(2)]
+        until(lambda: one.service.counts.now().connections == 2)
+        assert ask(one, "GET", "/v2")[0] == 200
+        for own in idle:
+            own.close()
+
+
+def test_it_stops_when_what_runs_has_ended(workload: Workload, steps: ModuleType) -> None:
+    with serving(workload) as one:
+        steps.waits.clear()
+        answers: list[int] = []
+        thread = threading.Thread(target=lambda: answers.append(infer(one, "level", SIGNAL)[0]))
+        thread.start()
+        until(lambda: len(steps.runs) == 1)
+        idle = socket.create_connection(one.address, PATIENCE_S)
+        until(lambda: one.service.counts.now().connections == 2)
+        stopping = threading.Thread(target=one.server.stop, args=(PATIENCE_S,))
+        stopping.start()
+        assert idle.recv(1) == b""
+        idle.close()
+        steps.waits.set()
+        for each in (thread, stopping):
+            each.join(PATIENCE_S)
+        assert answers == [200]
+
+
+def test_metrics_are_shown(workload: Workload) -> None:
+    pytest.importorskip("prometheus_client", reason="needs the extra `daemon`")
+    with serving(workload) as one:
+        infer(one, "level", SIGNAL)
+        infer(one, "level", SIGNAL[:1])
+        status, headers, text = ask(one, "GET", "/metrics")
+        assert status == 200 and headers["Content-Type"].startswith("text/plain")
+        lines = text.decode().splitlines()
+        assert 'leo_serve_answers_total{model="level",status="200"} 1.0' in lines
+        assert 'leo_serve_refused_total{reason="malformed"} 1.0' in lines
+        assert any(line.startswith("leo_serve_connections ") for line in lines)
