@@ -16,7 +16,7 @@ from leo_runtime.errors import DocumentError, GraphError, InputError, SolverErro
 from leo_runtime.frame.ledger import run_ledger
 from leo_runtime.frame.lower import merge
 from leo_runtime.frame.records import FrameResult, Solved
-from leo_runtime.replay.compare import Placing, placing_on
+from leo_runtime.replay.compare import Compared, Placing, placing_on
 from leo_runtime.replay.frame_facts import frame_facts
 from leo_runtime.replay.log_reader import read_log
 from leo_runtime.replay.log_text import Lines
@@ -25,6 +25,8 @@ from leo_runtime.replay.regret import regret
 from leo_runtime.replay.why import whys
 from leo_runtime.report.frame_text import frame_text
 from leo_runtime.report.log_tables import write_tables
+from leo_runtime.report.replay_text import text as replay_text
+from leo_runtime.terminal import WIDE
 from memory_runs import Case, Line, wrong
 from run_logs import replayed_into
 
@@ -370,3 +372,8 @@ def test_in_real_time_loads_are_told_and_take_no_time_of_their_own(tmp_path: Pat
         assert load.arrive_us <= first.stages[1].start_us
         assert second.loads == ()
         assert first.graphs[0].outputs["net"].tolist() == [8, 8]
+
+
+def test_a_replay_says_that_frames_are_placed_one_by_one(tmp_path: Path) -> None:
+    _, ended = replayed_into(tmp_path, *two_models(), length_us=100_000)
+    assert "weights are loaded to cpu: frames are placed one by one\n" in replay_text(Compared(ended, {}, {}, ()), WIDE)
