@@ -19,9 +19,9 @@ from leo_runtime.documents.workload import Workload
 from leo_runtime.errors import DeviceUnavailableError, DocumentError, KernelError, LeoError
 from leo_runtime.frame.lower import merge
 from leo_runtime.operators.definition import StepClass
-from servers import PATIENCE_S, Serving, module_of, remote, serving, write_workload
-from test_serving import SIGNAL, until
+from servers import PATIENCE_S, Serving, module_of, remote, serving, until, write_workload
 
+SIGNAL = np.linspace(-1, 1, 100, dtype=np.float32)
 LOUD = float(np.abs(SIGNAL).mean())
 
 

@@ -15,7 +15,7 @@ import pytest
 from leo_runtime.backend.open_inference import JSON_LENGTH, Tensor, read_answer, request_message
 from leo_runtime.documents.workload import Workload
 from leo_runtime.serving.remembered import Remembered
-from servers import PATIENCE_S, Serving, module_of, serving, talk, write_workload
+from servers import PATIENCE_S, Serving, module_of, serving, talk, until, write_workload
 
 SIGNAL = np.linspace(-1, 1, 100, dtype=np.float32)
 
@@ -291,16 +291,6 @@ def test_of_answers_the_newest_are_remembered() -> None:
 
 
 # Nothing ends or fills it.
-
-
-def until(true: Any) -> None:
-    """Wait for something that another thread or process does."""
-    pause = threading.Event()
-    for _ in range(int(PATIENCE_S / 0.005)):
-        if true():
-            return
-        pause.wait(0.005)
-    raise AssertionError("it does not come")
 
 
 @pytest.mark.parametrize(
