@@ -78,12 +78,13 @@ decision = { stage = "level", labels = ["quiet", "loud"], threshold = 0.5, backg
 """
 
 
-def write_workload(folder: Path) -> Path:
+def write_workload(folder: Path, samples: int = 100, channels: int = 1) -> Path:
     """A small workload with operators of its own: `signal` is made `louder`, and `level` says how loud it is."""
     folder.mkdir(exist_ok=True)
     (folder / "steps.py").write_text(STEPS)
     path = folder / "workload.toml"
-    path.write_text(WORKLOAD)
+    text = WORKLOAD.replace("samples = 100", f"samples = {samples}")
+    path.write_text(text.replace("rate_hz = 1000", f"rate_hz = 1000, channels = {channels}"))
     return path
 
 

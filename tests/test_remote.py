@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from leo_backends.remote.backend import RemoteKernel
+from leo_backends.remote.backend import RemoteKernel, _Input
 from leo_runtime.backend import Abandonable, TimedKernel, registry
 from leo_runtime.documents.binding import BoundStage
 from leo_runtime.documents.hardware import Processor
@@ -259,7 +259,7 @@ def test_a_server_that_takes_less_says_so(workload: Workload) -> None:
     big = replace(stage(workload, "louder"), input_shapes=((1_000_000,),), output_shape=(1_000_000,))
     with serving(workload, max_bytes=10_000) as one, closing(remote(one.url, models={"louder": "louder"})) as backend:
         path = backend.load(stage(workload, "louder"), "twice")._path  # type: ignore[attr-defined]  # of its own
-        kernel = RemoteKernel(backend._backend, big, path, ["input_0"])  # type: ignore[attr-defined]  # behind the guard
+        kernel = RemoteKernel(backend._backend, big, path, [_Input("input_0", (1_000_000,))])  # type: ignore[attr-defined]  # behind the guard
         for _ in range(3):
             with pytest.raises(KernelError, match=r"answered 413 .*4000\d+ bytes is more than 10000") as caught:
                 kernel([np.zeros(1_000_000, np.float32)])
