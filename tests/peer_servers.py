@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import socket
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -17,7 +16,7 @@ from pathlib import Path
 from urllib.error import URLError
 from urllib.request import urlopen
 
-from servers import PATIENCE_S, until
+from servers import PATIENCE_S, free_port, until
 
 ROOT = Path(__file__).parent.parent
 MODELS = Path(__file__).parent / "peers"
@@ -28,13 +27,6 @@ def python_of(peer: str) -> Path | None:
     """A Python that has this server; None: `.ci/peer` was not asked for it."""
     path = ROOT / "build" / peer / "bin" / "python"
     return path if path.exists() else None
-
-
-def free_port() -> int:
-    """A port that nobody has now."""
-    with socket.socket() as own:
-        own.bind(("127.0.0.1", 0))
-        return int(own.getsockname()[1])
 
 
 @contextmanager

@@ -176,6 +176,13 @@ def until(true: Callable[[], object]) -> None:
     raise AssertionError("it does not come")
 
 
+def free_port() -> int:
+    """A port of loopback that nobody has now."""
+    with socket.socket() as own:
+        own.bind(("127.0.0.1", 0))
+        return int(own.getsockname()[1])
+
+
 def talk(address: tuple[str, int], sent: bytes, *, half_close: bool = True) -> bytes:
     """Everything that a server answers to these bytes until it hangs up."""
     with socket.create_connection(address, PATIENCE_S) as own:

@@ -2,7 +2,6 @@
 
 import os
 import signal
-import socket
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -14,7 +13,7 @@ from leo_runtime.documents.profile import Profile
 from leo_runtime.documents.workload import Workload
 from leo_runtime.runtime.results import FrameResult
 from leo_runtime.runtime.runtime import Runtime
-from servers import PATIENCE_S, serving_process, until, write_workload
+from servers import PATIENCE_S, free_port, serving_process, until, write_workload
 
 SILENT, HELD = 0.0, 77.0
 WINDOWS = [np.linspace(-loud, loud, 100, dtype=np.float32) for loud in (0.1, 0.9, 0.3, 0.6, 0.2)]
@@ -68,12 +67,6 @@ def answers(results: Sequence[FrameResult]) -> list[tuple[str, str | None, bytes
 def ran_on(results: Sequence[FrameResult], stage: str = "level") -> list[list[str]]:
     """Where a stage ran, attempt by attempt."""
     return [[one.resource for one in result.stages if one.stage == stage] for result in results]
-
-
-def free_port() -> int:
-    with socket.socket() as own:
-        own.bind(("127.0.0.1", 0))
-        return int(own.getsockname()[1])
 
 
 def test_decisions_are_the_local_ones_and_outlive_the_server(workload: Workload, tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from leo_runtime.documents.workload import Workload
 from leo_runtime.errors import DeviceUnavailableError, DocumentError, KernelError, LeoError
 from leo_runtime.frame.lower import merge
 from leo_runtime.operators.definition import StepClass
-from servers import PATIENCE_S, Serving, module_of, remote, serving, until, write_workload
+from servers import PATIENCE_S, Serving, free_port, module_of, remote, serving, until, write_workload
 
 SIGNAL = np.linspace(-1, 1, 100, dtype=np.float32)
 LOUD = float(np.abs(SIGNAL).mean())
@@ -133,12 +133,6 @@ def test_options_that_cannot_be_are_said(options: dict[str, object], says: str, 
 
 
 # What goes wrong on the way.
-
-
-def free_port() -> int:
-    with socket.socket() as own:
-        own.bind(("127.0.0.1", 0))
-        return int(own.getsockname()[1])
 
 
 @contextmanager

@@ -225,6 +225,25 @@ def test_what_would_come_too_late_is_not_run(workload: Workload, steps: ModuleTy
         assert one.refused() == {"late": 1}
 
 
+def test_who_hung_up_while_he_waited_is_not_run_for(workload: Workload, steps: ModuleType) -> None:
+    with serving(workload, workers=1) as one:
+        steps.waits.clear()
+        thread = threading.Thread(target=infer, args=(one, "level", SIGNAL))
+        thread.start()
+        until(lambda: len(steps.runs) == 1)
+        body = json.dumps(
+            {"inputs": [{"name": "input_0", "datatype": "FP32", "shape": [100], "data": SIGNAL.tolist()}]}
+        )
+        with socket.create_connection(one.address, PATIENCE_S) as own:
+            head = f"POST /v2/models/level/infer HTTP/1.1\r\nContent-Length: {len(body)}\r\n\r\n"
+            own.sendall((head + body).encode())
+            until(lambda: one.service.counts.now().under_way == 2)
+        steps.waits.set()
+        thread.join(PATIENCE_S)
+        until(lambda: one.refused() == {"gone": 1})
+        assert len(steps.runs) == 1
+
+
 def test_more_than_may_wait_are_refused(workload: Workload, steps: ModuleType) -> None:
     with serving(workload, workers=1, waiting=1) as one:
         steps.waits.clear()

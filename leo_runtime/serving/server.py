@@ -46,7 +46,7 @@ class _Connection:
             socket.socket.shutdown(self.socket, socket.SHUT_RDWR)  # That of TLS would speak first.
 
     def is_gone(self) -> bool:
-        """Whether the client has hung up."""
+        """Whether the client has hung up; one that only sends no more looks the same, and counts as gone."""
         try:
             return socket.socket.recv(self.socket, 1, socket.MSG_PEEK | socket.MSG_DONTWAIT) == b""
         except BlockingIOError:
