@@ -2,7 +2,7 @@
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python3.14; do \
 	"$$p" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo "$$p"; exit; }; done)
 VENV ?= .venv
-EXTRAS ?= test,oclgrind,oracle,recordings,completion,daemon,tables-readers,mqtt,wyoming,microphone,study,browser,peers,lint
+EXTRAS ?= test,oclgrind,oracle,recordings,completion,daemon,tables-readers,mqtt,wyoming,microphone,study,search,browser,peers,lint
 DEMO := $(VENV)/.demo
 READY := $(VENV)/.ready
 PIP := $(VENV)/bin/python -m pip --disable-pip-version-check
@@ -45,7 +45,7 @@ test: $(READY)
 
 # Longer than the suite: exact against its references on problems and windows drawn at random, damaged files of problems,
 # of sound, of loggers, of containers and of models, windows played: what they promise and are charged, and what waiting
-# for gates misses, and runs through faults, with worker processes killed and stopped.
+# for gates misses, runs through faults, with worker processes killed and stopped, and a study on a SLURM of one node.
 # `make long PART=10 SEED=7` does a tenth of it, on other problems.
 PART ?= 1
 SEED ?= 0
@@ -62,6 +62,7 @@ long: $(READY)
 	$(VENV)/bin/python tests/bench/waits.py --windows $$((1000 / $(PART))) --seed $(SEED)
 	$(VENV)/bin/python tests/bench/models.py leo_runtime/demo/models --flips $$((1000 / $(PART))) --seed $(SEED)
 	$(VENV)/bin/python tests/bench/faults.py --frames $$((100000 / $(PART))) --seconds $$((300 / $(PART))) --seed $(SEED)
+	$(VENV)/bin/python tests/bench/slurm.py
 
 # The daemon as a process for ten minutes, with faults from a seed, and killed: `make soak SOAK_S=60 SEED=7`.
 SOAK_S ?= 600

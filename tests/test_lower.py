@@ -8,7 +8,7 @@ from leo_runtime import shipped
 from leo_runtime.documents.binding import BoundStage
 from leo_runtime.documents.graph_builder import GraphBuilder
 from leo_runtime.documents.hardware import Hardware
-from leo_runtime.documents.profile import Profile
+from leo_runtime.documents.profile import Cost, Profile
 from leo_runtime.documents.workload import Stream, TaskGraph, Variant, Workload
 from leo_runtime.errors import GraphError, ProfileError
 from leo_runtime.frame.batch import batch_problem
@@ -280,6 +280,21 @@ def test_equal_weights_are_there_once_with_the_first_stage_that_reads_them() -> 
     found = memory(merged, price(merged, HARDWARE, ANY, anywhere))
     assert found["net0"] == found["net2"] == [WEIGHTS + OUTPUT] * 2
     assert found["net1"] == [OUTPUT] * 2
+
+
+@pytest.mark.parametrize(("names", "counted"), [(("left", "right"), [900, 900]), (("iris", "iris"), [900, 0])])
+def test_stages_that_only_cost_share_weights_of_one_label(names: tuple[str, str], counted: list[int]) -> None:
+    builder = GraphBuilder("eyes", period_us=1000, deadline_us=500)
+    for number, name in enumerate(names):
+        builder.stage(f"eye{number}", "cost", output_bytes=4 + number, weights=[{"label": name, "bytes": 900}])
+    merged = merge(Workload(format="leo-workload/1", name="w", graphs=(builder.build(),)))
+    costs = tuple(
+        Cost(stage=f"eye{number}", processor=one.name, fixed_us=9, source="modelled")
+        for number in range(2)
+        for one in HARDWARE.processors
+    )
+    found = memory(merged, price(merged, HARDWARE, PROFILE.model_copy(update={"costs": costs}), anywhere))
+    assert found == {f"eye{number}": [4 + number + held] * 2 for number, held in enumerate(counted)}
 
 
 def test_weights_are_there_also_where_the_first_stage_that_reads_them_is_not_asked_for() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from leo_runtime import Runtime
@@ -13,8 +14,19 @@ from leo_runtime.documents.profile import Profile
 from leo_runtime.documents.workload import Workload
 from leo_runtime.errors import DocumentError, GraphError, InputError, SolverError
 from leo_runtime.frame.ledger import run_ledger
-from leo_runtime.frame.records import FrameResult
+from leo_runtime.frame.lower import merge
+from leo_runtime.frame.records import FrameResult, Solved
+from leo_runtime.replay.compare import Placing, placing_on
+from leo_runtime.replay.frame_facts import frame_facts
+from leo_runtime.replay.log_reader import read_log
+from leo_runtime.replay.log_text import Lines
+from leo_runtime.replay.rebuilt import rebuilt
+from leo_runtime.replay.regret import regret
+from leo_runtime.replay.why import whys
+from leo_runtime.report.frame_text import frame_text
+from leo_runtime.report.log_tables import write_tables
 from memory_runs import Case, Line, wrong
+from run_logs import replayed_into
 
 SEEDS = (0, 2, 8, 9, 12, 13, 20, 21, 29, 38)
 
@@ -27,14 +39,23 @@ def document(case: Case) -> Line:
 def test_no_memory_is_exceeded_and_runs_keep_their_bounds(seed: int) -> None:
     """Random machines, frames that overlap, noise and gates; `make long` has 300."""
     case = Case(seed)
-    results, lines = case.run()
+    results, lines, _ = case.run()
     assert list(wrong(lines, document(case))) == []
     assert {one.placement.status for one in results} <= {"optimal", "feasible"}
 
 
+@pytest.mark.parametrize("seed", [3, 24, 41])
+def test_no_memory_is_exceeded_where_processors_are_lost(seed: int) -> None:
+    case = Case(seed)
+    results, lines, lost = case.run(with_faults=True)
+    assert lost
+    assert list(wrong(lines, document(case), lost)) == []
+    assert any(run.outcome == "failed" for result in results for run in result.stages)
+
+
 def test_the_judge_of_runs_sees_what_is_wrong() -> None:
     case = Case(8)
-    _, lines = case.run()
+    _, lines, _ = case.run()
     frames = [line for line in lines if line.get("loads")]
     machine = document(case)
 
@@ -240,3 +261,112 @@ def test_equal_files_are_one_label(tmp_path: Path) -> None:
     assert mesh.operator.weights is not None
     assert mesh.operator.weights(same, mesh.input_shapes) == mesh.weights("default")
     assert bound["small"].weights("default") == ()
+
+
+def test_the_log_of_a_run_with_loads_is_all_of_its_energy(tmp_path: Path) -> None:
+    workload, hardware, profile = two_models()
+    folder, ended = replayed_into(tmp_path, workload, hardware, profile, length_us=400_000)
+    total_nj = ended.summary.energy.total_nj
+    with read_log(folder) as log:
+        entries = list(log.entries())
+        assert sum(entry.nj for entry in entries) == total_nj
+        log.require_sum(total_nj)
+        assert sum(entry.nj for entry in entries if entry.cause == "load") == 4 * 1_750_000
+        assert [len(frame.loads) for frame in log.frames()] == [2, 2, 2, 2]
+        assert [one.label for one in log.at(1).evicted] == ["B", "A"]
+        (why,) = whys(log, 1, everything=True)
+        text = frame_text(frame_facts(log, "run", 1))
+    steps = [(step.kind, step.stage, step.until_us - why.release_us) for step in why.steps]
+    # B's load waits for the room that A leaves, and B for its load.
+    assert steps == [
+        ("wake-up", "a", 100),
+        ("load", "a", 20_100),
+        ("run", "a", 30_100),
+        ("load", "b", 45_100),
+        ("run", "b", 50_100),
+    ]
+    assert "B        1500.0  flash  cpu      30.10     45.10  0.75" in text
+    assert "not told of questions with weights" in text
+    uses = {use.name: (use.runs, use.busy_us) for use in ended.summary.processors}
+    assert uses["flash"] == (8, 4 * 35_000)
+
+
+def test_a_log_is_written_again_from_its_own_lines(tmp_path: Path) -> None:
+    workload, hardware, profile = two_models()
+    folder, _ = replayed_into(tmp_path, workload, hardware, profile, length_us=300_000)
+    with read_log(folder) as log:
+        lines = Lines(merge(workload))
+        text = (folder / "log.jsonl").read_text().splitlines(keepends=True)
+        for line in log.frames():
+            asked = log.question(line.question or "")
+            assert asked is not None and line.question is not None
+            frame = rebuilt(line, Solved(asked.problem, asked.placement), policy="exact")
+            assert lines.frame(frame, line.question) in text
+
+
+def test_tables_hold_loads_and_all_energy(tmp_path: Path) -> None:
+    parquet = pytest.importorskip("pyarrow.parquet")
+    folder, ended = replayed_into(tmp_path, *two_models(), length_us=200_000)
+    with read_log(folder) as log:
+        write_tables(log, tmp_path / "tables")
+    loads = parquet.read_table(tmp_path / "tables" / "loads.parquet").to_pylist()
+    assert [(row["label"], row["target"], row["stages"], row["graphs"]) for row in loads[:2]] == [
+        ("A", "cpu", ["a"], ["g"]),
+        ("B", "cpu", ["b"], ["g"]),
+    ]
+    energy = parquet.read_table(tmp_path / "tables" / "energy.parquet").to_pylist()
+    assert sum(row["nj"] for row in energy) == ended.summary.energy.total_nj
+
+
+def test_replays_place_frame_by_frame_where_weights_are_loaded() -> None:
+    _, hardware, _ = two_models()
+    assert placing_on(Placing(), hardware).stages_of_windows == 0
+    for placing, what in ((Placing(window_stages=9), "windows of 9"), (Placing(batch=3), "batches of 3")):
+        with pytest.raises(InputError, match=f"{what} know nothing of weights"):
+            placing_on(placing, hardware)
+
+
+def test_no_run_with_loads_has_a_best_plan(tmp_path: Path) -> None:
+    workload, hardware, profile = two_models()
+    results = played(workload, hardware, profile)
+    with (
+        Runtime.simulated(workload, hardware, profile, compute=False) as runtime,
+        pytest.raises(InputError, match="there is no best plan of a run where weights are loaded"),
+    ):
+        regret(results, runtime.merged, runtime.modes, hardware)
+
+
+def test_in_real_time_loads_are_told_and_take_no_time_of_their_own(tmp_path: Path) -> None:
+    np.savez(tmp_path / "net.npz", weights_0=np.ones((8, 2), np.float32), bias_0=np.zeros(2, np.float32))
+    graph = {
+        "name": "g",
+        "period_us": 100_000,
+        "deadline_us": 10_000_000,
+        "stages": [
+            {"name": "heard", "operator": "window", "params": {"stream": "s", "samples": 8}},
+            {
+                "name": "net",
+                "operator": "dense",
+                "inputs": ["heard"],
+                "params": {"layers": [2], "model": str(tmp_path / "net.npz")},
+            },
+        ],
+    }
+    stream = {"name": "s", "kind": "motion", "rate_hz": 80, "channels": 1}
+    workload = Workload.from_dict({"format": "leo-workload/1", "name": "n", "streams": [stream], "graphs": [graph]})
+    costs = [{"processor": "cpu", "fixed_us": 100, "ps_per_mac": 1, "source": "modelled"}]
+    profile = Profile.from_dict({"format": "leo-profile/1", "name": "m", "hardware": "m", "costs": costs})
+    _, hardware, _ = two_models()
+    window = {"heard": np.ones(8, np.float32)}
+    for modelled_delays in (False, True):
+        with Runtime.live(workload, hardware, profile, modelled_delays=modelled_delays) as runtime:
+            runtime.submit(0, window)
+            (first,) = runtime.drain()
+            runtime.submit(first.graphs[0].end_us, window, graphs=["g"])
+            (second,) = runtime.drain()
+        (load,) = first.loads
+        assert load.label.startswith("dense ")
+        assert load.bytes == 72
+        assert load.arrive_us <= first.stages[1].start_us
+        assert second.loads == ()
+        assert first.graphs[0].outputs["net"].tolist() == [8, 8]

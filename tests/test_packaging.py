@@ -66,7 +66,8 @@ def test_the_demo_installs_what_it_needs_and_setup_says_each_step(tmp_path: Path
     assert "--editable '.[demo]'" in demo
     assert "oclgrind" not in demo
     extras = (
-        "test,oclgrind,oracle,recordings,completion,daemon,tables-readers,mqtt,wyoming,microphone,study,browser,lint"
+        "test,oclgrind,oracle,recordings,completion,daemon,tables-readers,mqtt,wyoming,microphone,study,search,"
+        "browser,lint"
     )
     assert f"'leo-runtime[{extras}]'" in setup
     assert setup.count("--editable") == 1

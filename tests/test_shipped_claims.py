@@ -110,3 +110,17 @@ def test_four_graphs_cost_alone_what_they_did_and_in_windows_what_they_cost_by_h
     assert mj_each_400_ms(c, "exact, 16 stages") < study.published["all releases seen, by hand"]["C"]
     found = row("windows", seconds=4, case=a, placement="exact, 16 stages")
     assert found["wake_ups.gpu"] == 1 and found["cause_nj.run"] == 10 * 39_000 * 3_000
+
+
+def test_a_scheduler_on_the_dsp_takes_its_runs_and_on_the_cpu_being_woken_too() -> None:
+    found = {
+        where: row("scheduling-energy", seconds=4, scheduler=f"greedy, {where}", every="1 s")
+        for where in ("free", "on the CPU", "on the DSP")
+    }
+    extra = {where: one["energy_nj"] - found["free"]["energy_nj"] for where, one in found.items()}
+    runs = {where: one["cause_nj.run"] - found["free"]["cause_nj.run"] for where, one in found.items()}
+    longer_us = found["on the DSP"]["end_us"] - found["free"]["end_us"]
+    assert runs["on the DSP"] == 4 * (48_400 - 1) * 40
+    assert extra["on the DSP"] == runs["on the DSP"] + (8 + 12) * longer_us
+    assert extra["on the CPU"] > 4 * (5_500 * 1_468 + 2_270_000)
+    assert extra["on the CPU"] > 7 * extra["on the DSP"]

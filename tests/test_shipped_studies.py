@@ -12,18 +12,21 @@ from leo_runtime import shipped
 from leo_runtime.cli import main
 from leo_runtime.errors import InputError
 from leo_runtime.study import running, workers
-from leo_runtime.study.cells import with_solvers
-from leo_runtime.study.document import Study
+from leo_runtime.study.cells import cells, with_solvers
+from leo_runtime.study.document import Sampling, Study
+from leo_runtime.study.search import Judging
 from leo_runtime.study.shipped_studies import names, study_file
 from leo_runtime.study.store import Store
 from leo_runtime.study.xr_score import answer_score
+from trunks import PUBLISHED_MB, counted, workload
 
 DOCS = Path(__file__).parent.parent / "docs" / "studies.md"
 
 
-def rows(name: str, folder: Path) -> tuple[Study, dict[tuple[str, ...], dict[str, Any]]]:
+def rows(name: str, folder: Path, **base: Any) -> tuple[Study, dict[tuple[str, ...], dict[str, Any]]]:
     """The study, and its rows by the values of its axes."""
     study = Study.from_file(study_file(name))
+    study = study.model_copy(update={"base": study.base.model_copy(update=base)})
     planned = running.plan(study, study_file(name).parent)
     with Store(folder / "rows.sqlite") as store:
         running.run(planned, store, workers.run_here)
@@ -121,7 +124,10 @@ def test_every_one_that_ships_is_told_of_and_cites() -> None:
     assert {"hax-conn", "leo-2016", "mobisys-2017", "xrbench"} <= set(names())
     for name in names():
         study = Study.from_file(study_file(name))
-        assert running.plan(study, study_file(name).parent).wrong == {}
+        some = study
+        if study.count > 1_000:  # Each value of each axis, and not each with every other.
+            some = study.model_copy(update={"search": None, "sampling": Sampling(kind="latin", cells=30, seed=0)})
+        assert running.plan(some, study_file(name).parent).wrong == {}
         assert study.name == name and f"| `{name}` |" in DOCS.read_text()
         assert {"source", "calibrated", "modelled", "held_out"} <= set(study.published)
     with pytest.raises(InputError, match="no study is called `hax`"):
@@ -136,3 +142,55 @@ def test_one_command_runs_one(
     out = capsys.readouterr().out
     assert "published                       3510                      3840              2500\n" in out
     assert "published figures published, layers: 2500\n" in out
+
+
+def test_vision_models_run_in_less_memory_than_their_weights(tmp_path: Path) -> None:
+    _, found = rows("deepeye", tmp_path)
+    assert [found[memory, "whole"]["misses"] for memory in ("no limit", "4 MB", "3 MB", "2 MB")] == [0, 0, 24, 24]
+    times = [found[memory, "in pieces"]["graph_p50_us.face"] for memory in ("no limit", "4 MB", "3 MB", "2 MB")]
+    loads = [found[memory, "in pieces"]["runs.flash"] for memory in ("no limit", "4 MB", "3 MB", "2 MB")]
+    assert times == sorted(times)
+    assert loads == sorted(loads)
+    assert loads[0] == 6
+    serial_us = times[0] + 3_918_000 // 100 + 6 * 200
+    assert all(times[0] <= us <= serial_us for us in times)
+    told = (DOCS.parent / "memory-runs.md").read_text()
+    for memory in ("no limit", "4 MB", "3 MB", "2 MB"):
+        for column, scale in (("graph_p50_us.face", 1), ("energy_nj", 1e6), ("runs.flash", 1)):
+            cells = [found[memory, models].get(column) for models in ("whole", "in pieces")]
+            shown = ["-" if cell is None else f"{cell / scale:.6g}" for cell in cells]
+            assert f"{memory:<8}  {shown[0]:>12}  {shown[1]:>16}" in told
+
+
+def test_points_of_the_codesign_study_are_what_its_page_says(tmp_path: Path) -> None:
+    path = study_file("codesign")
+    study = Study.from_file(path)
+    told = {  # By their numbers in the grid: mesh, iris, units, lanes, clock, memory, idle.
+        "as it is, as it is, 128, 2, 800 MHz, 4300000, on": (0, 2_407, 8_297_600),
+        "int8w, f16, 128, 1, 800 MHz, 2400000, on": (1_184, 3_480, 4_598_800),
+        "as it is, int8, 128, 1, 800 MHz, 2400000, on": (9_760, 2_408, 4_598_800),
+    }
+    named = {", ".join(map(str, cell.values.values())): cell.number for cell in cells(study)}
+    with Store(tmp_path / "rows.sqlite") as store:
+        judging = Judging(study, path.parent, store, workers.run_here)
+        found = judging([named[name] for name in told])
+    assert [one.costs for one in found] == list(told.values())
+    assert all(one.is_allowed for one in found)
+
+
+def test_a_shared_trunk_saves_what_is_counted_where_features_are_at_hand(tmp_path: Path) -> None:
+    _, found = rows("trunks", tmp_path, seconds=1)
+    for nodes, (_, shared_mb, separate_mb) in PUBLISHED_MB.items():
+        for networks, published_mb in (("shared", shared_mb), ("separate", separate_mb)):
+            network = counted(workload(nodes, networks == "shared"))
+            held = {row["derived.weight_bytes"] for key, row in found.items() if key[:2] == (str(nodes), networks)}
+            assert held == {network.weight_bytes}
+            assert network.weight_bytes / 1e6 == pytest.approx(published_mb, rel=0.03)
+        for solver in ("cpu-only", "exact"):
+            at_hand, computed = (
+                found[(str(nodes), "separate", features, solver)]["derived.busy_us"]
+                / found[(str(nodes), "shared", features, solver)]["derived.busy_us"]
+                for features in ("at hand", "computed")
+            )
+            assert at_hand == pytest.approx(separate_mb / shared_mb, rel=0.03)
+            assert 1 < computed < at_hand

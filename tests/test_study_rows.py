@@ -28,6 +28,7 @@ from leo_runtime.study.rows import (
     LOWER_IS_BETTER,
     better,
     columns_of,
+    derived,
     kind_of,
     row_bytes,
     whole_row,
@@ -43,7 +44,7 @@ def rows_of(path: Path, shared: Shared | None = None) -> list[dict[str, object]]
     found = []
     for cell in cells(study):
         ready = loader.ready(cell)
-        found.append(whole_row(study.name, cell, ready.inputs, measure(study, ready, shared).row))
+        found.append(whole_row(study, cell, ready.inputs, measure(study, ready, shared).row))
     return found
 
 
@@ -97,7 +98,8 @@ def test_the_best_plan_of_a_run_is_looked_for_once_for_all_policies(
 
 def test_every_part_of_the_energy_adds_up_and_every_column_is_told_of(tmp_path: Path) -> None:
     measured = 'measure = ["gap", "regret", "xrbench"]'
-    path = write_study(tmp_path, STUDY.replace("repetitions = 2", measured).replace("seconds = 1", "seconds = 0.3"))
+    text = STUDY.replace("repetitions = 2", measured).replace("seconds = 1", "seconds = 0.3")
+    path = write_study(tmp_path, text + DERIVED)
     rows = rows_of(path)
     for row in rows:
         for kind in ("cause_nj", "graph_nj", "resource_nj"):
@@ -105,6 +107,32 @@ def test_every_part_of_the_energy_adds_up_and_every_column_is_told_of(tmp_path: 
         assert int(str(row["gap_ppm"])) >= 0
     assert {kind_of(name) for name in columns_of(rows)} == {kind_of(name) for name in COLUMNS}
     assert list(columns_of(rows))[:3] == ["study", "cell", "repetition"]
+
+
+DERIVED = """
+[[derived]]
+name = "late_nj"
+source = "assumed"
+sum = [{ of = ["deadline", "misses"] }, { times = 0.5, of = ["energy_nj"] }, { times = 7 }]
+[[derived]]
+name = "of_nothing"
+source = "assumed"
+sum = [{ of = ["graph_p50_us.eyes", "battery_s", "gap_frames", "regret_ppm"] }, { of = ["solver"] }]
+"""
+
+
+def test_a_derived_figure_is_the_sum_of_its_terms_and_nothing_where_one_is_missing(tmp_path: Path) -> None:
+    study = Study.from_file(write_study(tmp_path, STUDY + DERIVED))
+    cell = cells(study)[1]
+    found = derived(study, cell.numbers, {"misses": 3, "energy_nj": 1_001, "solver": "exact"})
+    assert cell.numbers == {"deadline": 20_000}
+    assert found == {"derived.late_nj": round(20_000 * 3 + 0.5 * 1_001 + 7), "derived.of_nothing": None}
+    assert derived(study, {"deadline": 1e308}, {"misses": 3e9, "energy_nj": 1})["derived.late_nj"] is None
+    assert (
+        Loader(study, tmp_path).ready(cell).inputs
+        == Loader(Study.from_file(write_study(tmp_path)), tmp_path).ready(cell).inputs
+    )
+    assert (better("derived.late_nj", study), better("derived.late_nj")) == ("lower", None)
 
 
 def test_what_nothing_happened_of_is_0_in_a_row_and_not_missing(tmp_path: Path) -> None:
@@ -148,7 +176,7 @@ def test_the_same_cell_is_the_same_row_to_the_byte(tmp_path: Path) -> None:
     backwards = Study.from_file(path)
     loader = Loader(backwards, path.parent)
     again = [
-        row_bytes(whole_row(backwards.name, cell, ready.inputs, measure(backwards, ready, Shared()).row))
+        row_bytes(whole_row(backwards, cell, ready.inputs, measure(backwards, ready, Shared()).row))
         for cell in reversed(cells(backwards))
         for ready in [loader.ready(cell)]
     ]
@@ -350,6 +378,7 @@ NEITHER = {
     *("answers", "graph_answers", "frames", "end_us", "busy_us", "runs", "wake_ups", "questions", "length_us"),
     *("window_stages", "batch", "reserve_percent", "noise_ppm", "seed", "cell", "repetition", "axis"),
     *("gap_frames", "regret_best_nj", "regret_best_tardiness_us"),
+    "derived",
     *("study", "inputs", "version", "workload", "hardware", "profile", "recording", "solver"),
 }
 
@@ -366,4 +395,5 @@ def test_every_column_says_which_of_its_figures_are_better_or_that_nobody_can() 
 
 @pytest.mark.parametrize("name", names())
 def test_of_what_a_shipped_study_shows_it_is_known_what_is_better(name: str) -> None:
-    assert all(better(column) for column in Study.from_file(study_file(name)).show)
+    study = Study.from_file(study_file(name))
+    assert all(better(column, study) for column in study.show)

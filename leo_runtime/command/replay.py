@@ -183,6 +183,7 @@ def run(request: Request) -> int:
     for name in (request.solver, *(request.policies or ())):
         for _, machine in machines:
             compare.require_placing(replace(placing, policy=name), machine)
+            placing = compare.placing_on(placing, machine)
     others = () if request.no_compare else request.policies
     asked = [(time, machine, _checked(request, given, machine, recording, time)) for time, machine in machines]
     _check_outputs(request)

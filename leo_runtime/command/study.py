@@ -5,18 +5,32 @@ from __future__ import annotations
 import argparse
 import json
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from leo_runtime.command.shared import ANSWERED_NO, DONE, add_width, bar, complain, count, look, names_of, put, say
+from leo_runtime.command.shared import (
+    ANSWERED_NO,
+    DONE,
+    add_width,
+    bar,
+    complain,
+    count,
+    look,
+    names_of,
+    positive,
+    put,
+    say,
+)
 from leo_runtime.errors import InputError, did_you_mean
 
 if TYPE_CHECKING:
     from leo_runtime.study.cells import Cell
+    from leo_runtime.study.document import Search, Study
     from leo_runtime.study.rows import Row
-    from leo_runtime.study.running import Planned, Status
+    from leo_runtime.study.running import Planned, Runner, Status
     from leo_runtime.study.store import Failure, Store
 
 EXAMPLE = "study run deadlines.study.toml"
@@ -29,13 +43,17 @@ MOST_TOLD = 20
 class Request:
     """What is asked for."""
 
-    action: Literal["check", "run", "status", "show", "export"]
+    action: Literal["check", "run", "search", "status", "show", "export"]
     study: str
     out: Path
     solvers: tuple[str, ...]
     scheduler: str | None
     jobs: int | None
     again: bool
+    budget: int | None
+    """None: as the study has it."""
+    seed: int | None
+    """Of a search; None: as the study has it."""
     column: str | None
     """None: those that the study shows."""
     over: tuple[str, ...]
@@ -52,6 +70,8 @@ def add(parser: argparse.ArgumentParser) -> None:
         scheduler=None,
         jobs=None,
         again=False,
+        budget=None,
+        seed=None,
         column=None,
         over=(),
         file=None,
@@ -63,10 +83,14 @@ def add(parser: argparse.ArgumentParser) -> None:
     _action(actions.add_parser, "check", "Read a study and all that its cells need, and say what there is to run.")
 
     run = _action(actions.add_parser, "run", "Run the cells that have no row yet; each row is kept as it comes.")
-    run.add_argument("--jobs", type=count, metavar="N", help="processes (default: one a core; 0: in this one)")
-    run.add_argument("--scheduler", metavar="URL", help="a Dask cluster's, such as tcp://host:8786 (extra `study`)")
-    run.add_argument("--again", action="store_true", help="run those again that have failed, too")
-    add_width(run)
+    _add_where(run)
+
+    search = _action(actions.add_parser, "search", "Run a part of a study's grid to find what none is better than.")
+    search.add_argument(
+        "--budget", type=positive, metavar="N", help="how many points (default: the study's, or a tenth)"
+    )
+    search.add_argument("--seed", type=count, metavar="N", help="of the search (default: the study's, or 0)")
+    _add_where(search)
 
     status = _action(actions.add_parser, "status", "Say how many cells are done, failed and missing, and what failed.")
     status.add_argument("--json", action="store_true", help="as JSON")
@@ -98,6 +122,14 @@ def _action(adding: Callable[..., argparse.ArgumentParser], name: str, says: str
     return added
 
 
+def _add_where(parser: argparse.ArgumentParser) -> None:
+    """The arguments of what runs cells."""
+    parser.add_argument("--jobs", type=count, metavar="N", help="processes (default: one a core; 0: in this one)")
+    parser.add_argument("--scheduler", metavar="URL", help="a Dask cluster's, such as tcp://host:8786 (extra `study`)")
+    parser.add_argument("--again", action="store_true", help="run those again that have failed, too")
+    add_width(parser)
+
+
 def run(request: Request) -> int:
     """Do it. Returns the exit status."""
     from leo_runtime.study.running import chosen, plan
@@ -105,6 +137,8 @@ def run(request: Request) -> int:
 
     path = study_file(request.study)
     study = chosen(path, request.solvers)
+    if request.action == "search":
+        return _search(study, path.resolve().parent, request)
     with bar(f"reading {study.name}") as progress:
         planned = plan(study, path.resolve().parent, progress)
     if request.action == "check":
@@ -134,37 +168,90 @@ def _run(planned: Planned, request: Request) -> int:
     from leo_runtime.study.cluster import run_on_cluster
     from leo_runtime.study.store import Store, kept_in
 
-    study = planned.study
+    study, told = planned.study, _Told(planned.wrong)
     run_cells = running.runner(request.jobs)
     if request.scheduler is not None:
         run_cells = partial(run_on_cluster, request.scheduler)
-    told: Counter[str] = Counter()
-
-    def failed(cell: Cell, failure: Failure) -> None:
-        """Tell of each cause as it is met, and in the end how often that was."""
-        if cell.number in planned.wrong:
-            return
-        told[failure.cause] += 1
-        if told[failure.cause] == 1 and len(told) <= MOST_TOLD:
-            _complain_of([failure])
-
     _complain_of(running.status(planned, None).failed.values())
     logs = request.out.resolve() / f"{study.name}.logs" if study.logs else None
     with Store(kept_in(request.out, study.name)) as store:
         try:
             with bar(study.name) as progress:
-                running.run(planned, store, run_cells, again=request.again, logs=logs, progress=progress, failed=failed)
+                running.run(planned, store, run_cells, again=request.again, logs=logs, progress=progress, failed=told)
         except KeyboardInterrupt:
             _tell(running.status(planned, store), store)
             raise
-        for cause, count in told.most_common(MOST_TOLD):
-            if count > 1:
-                complain(f"{count} cells in all failed so: {cause}")
+        told.end()
         found = running.status(planned, store)
         _tell(found, store)
         if found.done and study.axes:
             _show_all(planned, store, request)
     return ANSWERED_NO if found.failed else DONE
+
+
+def _search(study: Study, folder: Path, request: Request) -> int:
+    from leo_runtime.study.running import rows
+    from leo_runtime.study.search import Judging, asked_of, searched
+    from leo_runtime.study.store import Store, kept_in
+
+    search = asked_of(study)
+    given = {"budget": request.budget, "seed": request.seed}
+    search = search.model_copy(update={name: value for name, value in given.items() if value is not None})
+    study, told = study.model_copy(update={"search": search}), _Told()
+    with Store(kept_in(request.out, study.name)) as store, _staying_runner(request) as run_cells:
+        try:
+            with bar(study.name) as progress:
+                judging = Judging(
+                    *(study, folder, store, run_cells), again=request.again, progress=progress, failed=told
+                )
+                found = searched(study, search, judging)
+        finally:
+            say(f"kept in {store.path}")
+        found_rows = rows(judging.planned, store)
+    told.end()
+    put(f"{len(judging.asked)} of {study.points} points were asked for, from seed {search.seed}\n")
+    if len(found) < len(judging.asked):
+        without = len(judging.asked) - len(found)
+        complain(f"{without} of them have not all that is searched by: they failed, or gave no answer")
+    put(_front(judging.planned, search, found_rows, request))
+    return DONE if found else ANSWERED_NO
+
+
+@contextmanager
+def _staying_runner(request: Request) -> Iterator[Runner]:
+    """Who runs cells, generation after generation: processes here, or a cluster."""
+    from functools import partial
+
+    from leo_runtime.study import running
+    from leo_runtime.study.cluster import run_on_cluster
+
+    if request.scheduler is not None:
+        yield partial(run_on_cluster, request.scheduler)
+        return
+    with running.staying_runner(request.jobs) as run_cells:
+        yield run_cells
+
+
+class _Told:
+    """Tells of each cause of failures as it is met, and in the end how often that was."""
+
+    def __init__(self, wrong: Collection[int] = ()) -> None:
+        """Of `wrong` cells it was told before."""
+        self._wrong = wrong
+        self._counts: Counter[str] = Counter()
+
+    def __call__(self, cell: Cell, failure: Failure) -> None:
+        if cell.number in self._wrong:
+            return
+        self._counts[failure.cause] += 1
+        if self._counts[failure.cause] == 1 and len(self._counts) <= MOST_TOLD:
+            _complain_of([failure])
+
+    def end(self) -> None:
+        """Tell how often each was."""
+        for cause, times in self._counts.most_common(MOST_TOLD):
+            if times > 1:
+                complain(f"{times} cells in all failed so: {cause}")
 
 
 def _tell(found: Status, store: Store) -> None:
@@ -233,10 +320,12 @@ def _show_all(planned: Planned, store: Store, request: Request) -> None:
         require_writable(request.file, store.path)
     if request.file is not None and len(columns) > 1:
         raise InputError(f"several columns are shown, {', '.join(columns)}", hint="name one: `--column NAME`")
+    found = rows(planned, store)
+    if planned.study.search is not None and request.column is None:
+        put(_front(planned, planned.study.search, found, request) + "\n")
     for number, column in enumerate(columns):
         put("\n" * bool(number))
         _show(planned, store, column, request.over, request)
-    found = rows(planned, store)
     wide = look(request.columns).columns
     if any(map(is_of_energy, columns)) and "misses" not in columns:
         _show_misses(planned, store, found, request)
@@ -245,6 +334,14 @@ def _show_all(planned: Planned, store: Store, request: Request) -> None:
         say("note: not all solvers had the same windows; with `window = 0` in `base` they are asked alike")
     if planned.study.published:
         put("\n" + "".join(f"{fill(line, wide, '    ')}\n" for line in _published(planned.study.published)))
+
+
+def _front(planned: Planned, search: Search, found: Sequence[Row], request: Request) -> str:
+    from leo_runtime.report.study_text import front_text
+    from leo_runtime.study.fronts import judged
+
+    study = planned.study
+    return front_text(search, judged(study, search, found), planned.cells, study.points, look(request.columns))
 
 
 def _show_misses(planned: Planned, store: Store, found: Sequence[Row], request: Request) -> None:
@@ -262,6 +359,7 @@ def _show_misses(planned: Planned, store: Store, found: Sequence[Row], request: 
 def _show(planned: Planned, store: Store, column: str, over: Sequence[str], request: Request) -> None:
     from leo_runtime.report.layout import table
     from leo_runtime.report.study_tables import csv_text
+    from leo_runtime.report.study_text import unit_of
     from leo_runtime.schema import write_content
     from leo_runtime.study.heat_map import heat_map
     from leo_runtime.study.running import failed_cells, rows
@@ -276,9 +374,9 @@ def _show(planned: Planned, store: Store, column: str, over: Sequence[str], requ
     found = heat_map(rows(planned, store), column, axes, failed_cells(planned, store))
     head = (found.down, *(f"{found.across}={value}" if found.across else column for value in found.acrosses))
     lines = [(down, *means) for down, means in zip(found.downs, found.means, strict=True)]
-    unit, per = ("mJ", 1e6) if column.partition(".")[0].endswith("_nj") else ("", 1.0)
+    unit, _ = unit_of(column)
     shown = [
-        (down, *(_cell(mean if mean is None else mean / per, count) for mean, count in zip(means, counts, strict=True)))
+        (down, *(_cell(column, mean, count) for mean, count in zip(means, counts, strict=True)))
         for down, means, counts in zip(found.downs, found.means, found.failed, strict=True)
     ]
     others = [name for name in names if name not in axes] + ["repetitions"] * (planned.study.repetitions > 1)
@@ -289,16 +387,13 @@ def _show(planned: Planned, store: Store, column: str, over: Sequence[str], requ
         put(f"written: {request.file}\n")
 
 
-def _cell(mean: float | None, failed: int) -> str:
+def _cell(column: str, mean: float | None, failed: int) -> str:
     """A cell of a map; what has failed there is in no mean."""
+    from leo_runtime.report.study_text import figure_text
+
     if mean is None:
         return "failed" if failed else "-"
-    return f"{_figure(mean)} ({failed} failed)" if failed else _figure(mean)
-
-
-def _figure(value: float) -> str:
-    """Six digits at least, and no power of ten."""
-    return f"{value:.0f}" if abs(value) >= 100_000 else f"{value:.6g}"
+    return f"{figure_text(column, mean)} ({failed} failed)" if failed else figure_text(column, mean)
 
 
 def _published(said: Mapping[str, object], before: str = "published") -> list[str]:

@@ -22,7 +22,7 @@ from pathlib import Path
 
 import numpy as np
 
-from leo_runtime.demo import MODELS, RECORDINGS, camera, sources
+from leo_runtime.demo import MODELS, RECORDINGS, camera, pictures, sources
 from leo_runtime.demo.sources import RATE_HZ, Clip
 from leo_runtime.errors import InputError
 
@@ -240,6 +240,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         camera.write(options.cache, options.out / "camera", labels(made[0]))
         print(f"{options.out / 'camera'}: {camera.SECONDS} s")
         camera.copy_models(options.cache, MODELS)
+        pictures.write(options.cache, options.out / "stills")
+        print(f"{options.out / 'stills'}: {len(pictures.HELD_OUT)} frames")
 
 
 if __name__ == "__main__":

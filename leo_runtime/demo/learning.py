@@ -99,7 +99,7 @@ def fit_network(
     dropout: float = 0.2,
     batch: int = 256,
 ) -> Network:
-    """Cross-entropy by Adam (D. Kingma, J. Ba, ICLR 2015) with decoupled weight decay and dropout of hidden units."""
+    """Cross-entropy by Adam with decoupled weight decay and dropout of hidden units."""
     rng = np.random.default_rng(seed)
     count = int(classes.max()) + 1
     mean, scale = rows.mean(axis=0), rows.std(axis=0) + 1e-6
@@ -118,12 +118,18 @@ def fit_network(
             step += 1
             pace = rate * 0.5 * (1 + np.cos(np.pi * step / steps))
             for i, gradient in enumerate(gradients):
-                first, second = moments[i]
-                first += 0.1 * (gradient - first)
-                second += 0.001 * (gradient**2 - second)
-                change = (first / (1 - 0.9**step)) / (np.sqrt(second / (1 - 0.999**step)) + 1e-8)
+                change = adam(gradient, moments[i], step)
                 params[i] -= np.float32(pace) * (change + (decay * params[i] if i < layers else 0))
     return Network(tuple(params[:layers]), tuple(params[layers:]), mean, scale)
+
+
+def adam(gradient: np.ndarray, moments: tuple[np.ndarray, np.ndarray], step: int) -> np.ndarray:
+    """The direction of Adam's next step, of which 1 is the first (D. Kingma, J. Ba, ICLR 2015); moves the moments."""
+    first, second = moments
+    first += 0.1 * (gradient - first)
+    second += 0.001 * (gradient**2 - second)
+    found: np.ndarray = (first / (1 - 0.9**step)) / (np.sqrt(second / (1 - 0.999**step)) + 1e-8)
+    return found
 
 
 def _gradients(

@@ -20,6 +20,8 @@ cdef class Dispatcher:
 
     @cython.locals(lane=Lane)
     cpdef tuple lanes_ready_us(self, resource, now_us, without=*)
+    @cython.locals(power=Power)
+    cpdef tuple standing(self, resource, now_us, without=*)
     cpdef bint is_running(self, frame, stage, attempt) except -1
     cpdef tuple handle(self, event)
     @cython.locals(frame=Frame, stage=Stage)

@@ -184,6 +184,19 @@ class Dispatcher:
         """
         return tuple([lane.free_us(now_us, without) for lane in self._lanes[resource]])
 
+    def standing(
+        self, resource: str, now_us: int, without: Collection[int] = ()
+    ) -> tuple[tuple[int, ...], int | None, int | None, bool, bool]:
+        """`lanes_ready_us`, `waking_until_us`, `used_until_us`, `sleeps` and `in_use` of a resource at once."""
+        power = self._power
+        return (
+            self.lanes_ready_us(resource, now_us, without),
+            power.waking_until_us(resource),
+            power.used_until_us(resource),
+            power.sleeps(resource),
+            power.in_use(resource),
+        )
+
     def left_over(self, release_us: int, now_us: int) -> tuple[LeftOver, ...]:
         """Of the frames that may be placed again, what they have left; the latest first. Times from `release_us` on."""
         found = (left_over(frame, release_us, now_us) for frame in reversed(self._frames.values()))

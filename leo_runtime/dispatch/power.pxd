@@ -12,6 +12,13 @@ cdef class Power:
     cdef list _to_wake, _held, _may_sleep
     cdef bint _unsettled
 
+    @cython.locals(supply=Supply)
+    cpdef bint sleeps(self, resource) except -1
+    @cython.locals(supply=Supply)
+    cpdef waking_until_us(self, resource)
+    @cython.locals(supply=Supply)
+    cpdef used_until_us(self, resource)
+    cpdef bint in_use(self, resource) except -1
     @cython.locals(supply=Supply, here=dict)
     cpdef plan(self, Frame frame, plan, only, now_us)
     @cython.locals(span=FrameSpan)

@@ -61,7 +61,8 @@ class Power:
 
     def sleeps(self, resource: str) -> bool:
         """Whether it is known to be asleep, and has not been woken."""
-        return self._supplies[resource].state == "asleep"
+        supply = self._supplies[resource]
+        return supply.state == "asleep"
 
     def waking_until_us(self, resource: str) -> int | None:
         """When a resource that is waking will be awake; None: it is not waking."""
@@ -70,7 +71,8 @@ class Power:
 
     def used_until_us(self, resource: str) -> int | None:
         """Until when it was kept awake."""
-        return self._supplies[resource].used_us
+        supply = self._supplies[resource]
+        return supply.used_us
 
     def in_use(self, resource: str) -> bool:
         """Whether anything runs on it, or a span that is open, or a hold, keeps it awake."""

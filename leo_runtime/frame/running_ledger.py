@@ -8,10 +8,11 @@ from functools import lru_cache
 
 from leo_runtime.documents.hardware import Hardware
 from leo_runtime.documents.memory import MemoryPlacement, MemoryProblem, stays
+from leo_runtime.documents.problem import Placement
 from leo_runtime.frame.batch import Job
 from leo_runtime.frame.entries import Cause, Entry, all_graphs
-from leo_runtime.frame.records import FrameResult
-from leo_runtime.frame.standby import FOREVER_US, Kept, Standby, StandbyMeter
+from leo_runtime.frame.records import FrameResult, Solved
+from leo_runtime.frame.standby import FOREVER_US, LONGEST_IDLE_US, Kept, Standby, StandbyMeter
 from leo_runtime.frozen import dataclass
 
 Graphs = Mapping[str, tuple[str, ...]]
@@ -20,8 +21,8 @@ Graphs = Mapping[str, tuple[str, ...]]
 UsedBy = dict[str, dict[tuple[str, ...], None]]
 """By resource: of everything in a frame that uses it the graphs that asked for it, each once, in order."""
 
-MOST_KINDS = 64
-"""Of how many kinds of frames it is kept which graphs asked for what."""
+MOST_KINDS = 256
+"""Of how many kinds of frames, and of how many plans, it is kept which graphs asked for what."""
 
 
 def standbys(hardware: Hardware) -> dict[str, Standby]:
@@ -54,7 +55,8 @@ class RunningLedger:
         """`graphs` that ask for each stage of the workload. `solver`: the processor that placing is charged to."""
         self._meters = {name: StandbyMeter(name, standby, begin_us) for name, standby in standbys(hardware).items()}
         self._radios = {(link.source, link.target): link.radio for link in hardware.links}
-        self._owners = _Owners(graphs)
+        self._every_meter = tuple(self._meters.values())
+        self._owners = _Owners(graphs, self._radios)
         self._solver = solver
         self._solver_mw = 0 if solver is None else hardware.processor(solver).active_mw
         self._admitted: list[tuple[int, int]] = []
@@ -70,13 +72,13 @@ class RunningLedger:
     @property
     def settled_us(self) -> int:
         """No entry that is given later begins before."""
-        return min(self._settled_us, *(meter.now_us for meter in self._meters.values()))
+        return min(self._settled_us, *[meter.now_us for meter in self._every_meter])
 
     def add(self, frame: FrameResult) -> list[Entry]:
         """A frame has ended: what ran, was sent and woken for it. `settle` gives what else it cost."""
         triggered = tuple(dict.fromkeys([one.graph for one in frame.graphs if one.graph not in frame.shed]))
         of = self._owners.of(triggered, frame.jobs)
-        used_by = _planned_users(frame, of, self._radios) if frame.spans is None else {}
+        used_by = self._owners.planned(frame, of) if frame.spans is None else {}
         entries, until_us = observed(frame, of, used_by)
         if frame.placement.stages:
             insort(self._admitted, (admitted_us(frame), frame.frame))
@@ -108,8 +110,10 @@ class RunningLedger:
         if self._holds:
             self._holds = [hold for hold in self._holds if not hold.is_over(self._admitted, settled_us)]
         del self._admitted[: bisect_left(self._admitted, (settled_us, 0))]
-        for meter in self._meters.values():
-            meter.settle(settled_us, entries)
+        for meter in self._every_meter:
+            # Most have nothing to charge: they are not even asked.
+            if meter.has_kept or settled_us - meter.now_us > LONGEST_IDLE_US:
+                meter.settle(settled_us, entries)
         return entries
 
     def end(self, end_us: int) -> tuple[list[Entry], int]:
@@ -156,15 +160,19 @@ class _Hold:
 class _Owners:
     """Which graphs asked for each run, of frames of the last kinds: most are like those before them."""
 
-    def __init__(self, graphs: Mapping[str, Sequence[str]]) -> None:
+    def __init__(self, graphs: Mapping[str, Sequence[str]], radios: Mapping[tuple[str, str], str | None]) -> None:
         self._graphs = {stage: tuple(names) for stage, names in graphs.items()}
+        self._radios = radios
         self._known: dict[tuple[tuple[str, ...], int], tuple[Mapping[str, Job], Graphs]] = {}
         """By the graphs of a frame and the identity of its jobs, which are kept for that."""
+        self._planned: dict[tuple[int, int, int], tuple[Placement, Solved | None, Graphs, UsedBy]] = {}
+        """By the identities of a plan's placement, of what was solved, and of the owners, which are kept for that."""
 
     def change(self, graphs: Mapping[str, Sequence[str]]) -> None:
         """Stages of these names are asked for by these; others, of frames that have not ended, stay what they are."""
         self._graphs |= {stage: tuple(names) for stage, names in graphs.items()}
         self._known.clear()
+        self._planned.clear()
 
     def of(self, triggered: tuple[str, ...], jobs: Mapping[str, Job]) -> Graphs:
         """Of each run of a frame of these graphs and jobs."""
@@ -177,6 +185,18 @@ class _Owners:
             self._known.clear()
         self._known[triggered, id(jobs)] = (jobs, of)
         return of
+
+    def planned(self, frame: FrameResult, of: Graphs) -> UsedBy:
+        """Who uses what by a frame's plan, of which `of` are the owners: the caller's own, to be added to."""
+        placement, solved = frame.placement, frame.solved
+        key = id(placement), id(solved), id(of)
+        known = self._planned.get(key)
+        if known is None:
+            if len(self._planned) >= MOST_KINDS:
+                self._planned.clear()
+            known = placement, solved, of, _planned_users(placement, solved, of, self._radios)
+            self._planned[key] = known
+        return {resource: users.copy() for resource, users in known[3].items()}
 
 
 def admitted_us(frame: FrameResult) -> int:
@@ -272,15 +292,16 @@ def _kept_alone(frame: FrameResult, used_by: UsedBy, until_us: Mapping[str, int]
     return kept
 
 
-def _planned_users(frame: FrameResult, of: Graphs, radios: Mapping[tuple[str, str], str | None]) -> UsedBy:
-    """Whom a frame's plan has use what: what is planned on a resource keeps it awake, whatever becomes of it."""
+def _planned_users(
+    placement: Placement, solved: Solved | None, of: Graphs, radios: Mapping[tuple[str, str], str | None]
+) -> UsedBy:
+    """Whom a plan has use what: what is planned on a resource keeps it awake, whatever becomes of it."""
     used_by: UsedBy = {}
-    for run in frame.placement.stages:
+    for run in placement.stages:
         used_by.setdefault(run.resource, {})[of.get(run.stage, ())] = None
-    for planned in frame.placement.transfers:
+    for planned in placement.transfers:
         if (name := radios.get((planned.source, planned.target))) is not None:
             used_by.setdefault(name, {})[of.get(planned.stage, ())] = None
-    solved = frame.solved
     if solved is not None and isinstance(solved.question, MemoryProblem) and isinstance(solved.answer, MemoryPlacement):
         stores = {loader.target: loader.resource for loader in solved.question.loaders}
         for stay in stays(solved.question, solved.answer.stages, solved.answer.loads):

@@ -73,6 +73,11 @@ class StandbyMeter:
         self._wakes_us: list[int] = []
         """When it was woken, as far as it still matters."""
 
+    @property
+    def has_kept(self) -> bool:
+        """Whether something keeps it awake that is not charged yet."""
+        return bool(self._kept)
+
     def keep(self, kept: Kept) -> None:
         """Something keeps it awake."""
         if self._kept and _begins(kept) < _begins(self._kept[-1]):

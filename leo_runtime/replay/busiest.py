@@ -20,6 +20,8 @@ class Busiest:
         """By number of a part: how much began in it, of those parts in which something may still begin."""
         self._recent: deque[tuple[int, Mapping[str, Job], Sequence[StageObservation]]] = deque()
         """Of frames in such parts: when the last of it ended, and what ran."""
+        self._whole_before = 0
+        """All parts before that one are whole, and were looked at."""
         self._most_us = 0
         self._best = Part(0, length_us)
 
@@ -33,7 +35,10 @@ class Busiest:
             if end_us > last_us:
                 last_us = end_us
         self._recent.append((last_us, frame.jobs, frame.stages))
-        self._settle(settled_us // length_us)
+        before = settled_us // length_us
+        if before > self._whole_before:
+            self._whole_before = before
+            self._settle(before)
 
     def best(self) -> Part:
         """When all has been told."""

@@ -10,6 +10,7 @@ from functools import partial
 from leo_runtime import solver
 from leo_runtime.backend import Backend
 from leo_runtime.documents.hardware import Hardware
+from leo_runtime.documents.memory import MemoryPlacement, MemoryProblem
 from leo_runtime.documents.problem import Placement, Problem
 from leo_runtime.documents.profile import Profile
 from leo_runtime.documents.window import WindowPlacement, WindowProblem
@@ -23,12 +24,13 @@ from leo_runtime.replay.known_frames import KnownFrames
 from leo_runtime.replay.replay import FrameSink, Replay, Span, Time, replay
 from leo_runtime.replay.shared_kernels import SharedKernels
 from leo_runtime.runtime.options import RuntimeOptions
-from leo_runtime.runtime.planner import BATCH_NODES, Solver
+from leo_runtime.runtime.planner import BATCH_NODES, MEMORY_NODES, Solver
 from leo_runtime.runtime.runtime import Runtime
 from leo_runtime.runtime.windows import Planning
 from leo_runtime.solver.event_policies import EVENT_POLICIES
+from leo_runtime.solver.memory import solve_memory
 from leo_runtime.solver.preferences import require_there
-from leo_runtime.solver.reserve import solve_with_reserve, window_with_reserve
+from leo_runtime.solver.reserve import memory_with_reserve, solve_with_reserve, window_with_reserve
 from leo_runtime.solver.window import solve_window
 
 POLICIES = ("cpu-only", "dsp-first", "gpu-first", "greedy")
@@ -98,14 +100,36 @@ class Placing:
             limit_nodes = MAX_NODES if self.batch == 1 else BATCH_NODES
         policy, seed = self.policy, self.seed
 
-        def answer(problem: Problem | WindowProblem, *, limit_ms: int | None = None) -> Placement | WindowPlacement:
+        def answer(
+            problem: Problem | WindowProblem | MemoryProblem, *, limit_ms: int | None = None
+        ) -> Placement | WindowPlacement | MemoryPlacement:
             if isinstance(problem, WindowProblem):
                 window = partial(solve_window, solver=policy, limit_ms=limit_ms, limit_nodes=limit_nodes, seed=seed)
                 return window_with_reserve(problem, reserve_percent, window)
+            if isinstance(problem, MemoryProblem):
+                nodes = min(limit_nodes, MEMORY_NODES) if policy == "exact" else limit_nodes
+                memory = partial(solve_memory, solver=policy, limit_nodes=nodes, seed=seed)
+                return memory_with_reserve(problem, reserve_percent, memory)
             frame = partial(solver.solve, solver=policy, limit_nodes=limit_nodes, seed=seed)
             return solve_with_reserve(problem, reserve_percent, frame)
 
         return answer
+
+
+def placing_on(placing: Placing, hardware: Hardware) -> Placing:
+    """The same on a machine: without windows where weights are loaded, of which these know nothing.
+
+    Raises `InputError` for windows or batches that were asked for there.
+    """
+    if not hardware.loaders:
+        return placing
+    for asked, what in ((placing.window_stages, "windows of"), (placing.batch > 1 and placing.batch, "batches of")):
+        if asked:
+            raise InputError(
+                f"{what} {asked} know nothing of weights, which are loaded on `{hardware.name}`",
+                hint="leave it out: frames are placed one by one there",
+            )
+    return replace(placing, window_stages=0)
 
 
 def require_placing(placing: Placing, hardware: Hardware) -> None:
@@ -171,6 +195,7 @@ def compare(
     `known` tells of frames of an interrupted run, which is done again in virtual time: they are not computed. In real
     time it goes on after its `earlier` part. Raises what making a runtime raises.
     """
+    placing = placing_on(placing, case.hardware)
     with bar(f"in {time} time") as progress, _runtime(case, time, placing, known) as runtime:
         replayed = _replay(runtime, case, time, placing, progress, sinks, known, earlier)
         missing = dict(runtime.missing)

@@ -279,23 +279,24 @@ class _Told:
             sink.frame(ended, settled_us)
         entries = self._ledger.add(ended)
         entries += self._ledger.settle(settled_us)
-        self._energy(entries, self._ledger.settled_us)
+        if entries:
+            self._energy(entries, self._ledger.settled_us if self._sinks else settled_us)
         self.is_telling = False
 
     def whole(self) -> Replay:
         """All has ended: tell what is left."""
         entries, end_us = self._ledger.end(self._begun.length_us)
-        self._energy(entries, end_us)
+        if entries:
+            self._energy(entries, end_us)
         ended = replace(self._begun, summary=self._summary.whole(end_us))
         for sink in self._sinks:
             sink.end(ended)
         return ended
 
     def _energy(self, entries: Sequence[Entry], settled_us: int) -> None:
-        if entries:
-            self._summary.energy(entries)
-            for sink in self._sinks:
-                sink.energy(entries, settled_us)
+        self._summary.energy(entries)
+        for sink in self._sinks:
+            sink.energy(entries, settled_us)
 
 
 def _marked(frame: FrameResult, over: Mapping[tuple[int, str], int]) -> FrameResult:

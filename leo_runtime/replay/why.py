@@ -447,6 +447,11 @@ class _Walk:
             if (load := ready.load) is not None:
                 yield Step("load", load.start_us, load.arrive_us, run.stage, load.resource, load.lane)
                 at_us = load.start_us
+                woken_us, awake_us = self._woke(load.resource, begin_us(self.frame), load.start_us)
+                if ready.run is None and awake_us == load.start_us:
+                    at_us = max(woken_us, begin_us(self.frame))
+                    if awake_us > at_us:
+                        yield Step("wake-up", at_us, awake_us, run.stage, load.resource, load.lane)
             if ready.run is None and at_us > self.frame.release_us:
                 until_us = begin_us(self.frame)
                 if at_us > until_us:

@@ -13,7 +13,7 @@ from typing import Any
 from leo_runtime.errors import InputError
 from leo_runtime.report.page.heat import Heat, heat_maps
 from leo_runtime.report.page.pareto import front_of
-from leo_runtime.report.page.study_page import MAPPED, MEASURES
+from leo_runtime.report.page.study_page import MAPPED, MEASURES, first_columns
 from leo_runtime.report.page.study_points import Measure, Point, measures, points, value_text
 from leo_runtime.report.plots import pyplot
 from leo_runtime.schema import require_writable
@@ -35,7 +35,7 @@ def write_figures(study: Study, rows: Sequence[Row], folder: Path) -> list[Path]
     plt = pyplot()
     axes = [axis.column for axis in study.axes]
     found = points(rows, axes)
-    told = measures(found, MEASURES, study.show)
+    told = measures(found, MEASURES, first_columns(study), study)
     written: list[Path] = []
     with plt.rc_context(_LOOK):
         every = heat_maps(found, axes, told[:MAPPED])

@@ -35,6 +35,8 @@ class Asked:
     """The merged stage of each."""
     outputs: tuple[str, ...]
     """What is due."""
+    merged_outputs: tuple[str, ...]
+    """The merged stages that give it."""
     wanted: tuple[str, ...]
     """Whose outputs a result has: those, and what decides."""
     takes_absent: frozenset[str]
@@ -49,7 +51,15 @@ class Asked:
         outputs = graph.outputs()
         wanted = dict.fromkeys((*outputs, *([graph.decision.stage] if graph.decision else [])))
         absent = [own for own, name in names.items() if merged.stage(name).bound.operator.takes_absent]
-        return Asked(graph, tuple(in_order(graph)), names, outputs, tuple(wanted), frozenset(absent))
+        return Asked(
+            graph,
+            tuple(in_order(graph)),
+            names,
+            outputs,
+            tuple([names[stage] for stage in outputs]),
+            tuple(wanted),
+            frozenset(absent),
+        )
 
 
 def graph_result(
@@ -65,9 +75,13 @@ def graph_result(
     `last` is what became of the last attempt at each of that frame's merged stages.
     """
     graph, names = asked.graph, asked.names
-    own = {stage: last[name] for stage, name in names.items()}
     deadline_us = due_us(graph, releases_us)
-    removed = {} if _all_ran(own.values()) else _removed(asked, own)
+    all_ran = _all_ran([last[name] for name in names.values()])
+    if all_ran and values is None:
+        end_us = max([last[name].end_us for name in asked.merged_outputs])
+        return _graph_result(graph.name, frame, releases_us[number], deadline_us, end_us, "done", None, {}, number)
+    own = {stage: last[name] for stage, name in names.items()}
+    removed = {} if all_ran else _removed(asked, own)
 
     def outcome_of(stage: str) -> Outcome:
         if stage in removed:

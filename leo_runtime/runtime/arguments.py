@@ -207,13 +207,13 @@ def batch_frames(frames: Sequence[tuple[int, Windows]]) -> tuple[tuple[int, ...]
                 f"a frame of a batch is a release with its windows, got {type(one).__name__}",
                 hint="submit_batch([(release_us, {source: samples}), ...])",
             )
-    releases_us = tuple(plain_release(release_us) for release_us, _ in frames)
-    if list(releases_us) != sorted(set(releases_us)):
+    releases_us = tuple([plain_release(release_us) for release_us, _ in frames])
+    if len(releases_us) > 1 and list(releases_us) != sorted(set(releases_us)):
         raise InputError(
             f"the frames of a batch are released one after the other, got {', '.join(map(str, releases_us))} us",
             hint="submit them in the order in which they were recorded, each once",
         )
-    return releases_us, tuple(windows for _, windows in frames)
+    return releases_us, tuple([windows for _, windows in frames])
 
 
 def plain_release(release_us: object) -> int:

@@ -25,7 +25,7 @@ class Bell:
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
-        self._rung = 0
+        self._rung = self._waiting = 0
 
     @property
     def rung(self) -> int:
@@ -36,12 +36,17 @@ class Bell:
         """Something has ended."""
         with self._changed:
             self._rung += 1
-            self._changed.notify_all()
+            if self._waiting:
+                self._changed.notify_all()
 
     def wait(self, rung: int, timeout_s: float | None = None) -> None:
         """Wait until it was rung more often than so, at most so long."""
         with self._changed:
-            self._changed.wait_for(lambda: self._rung > rung, timeout_s)
+            self._waiting += 1
+            try:
+                self._changed.wait_for(lambda: self._rung > rung, timeout_s)
+            finally:
+                self._waiting -= 1
 
 
 class Subscriber(Protocol):
@@ -200,7 +205,9 @@ class Delivery:
 
     def take(self) -> tuple[FrameResult, ...]:
         """What nobody has asked for yet, by number. Behind the lock."""
-        found = sorted((result for result, _ in self._kept), key=lambda result: result.frame)
+        if not self._kept:
+            return ()
+        found = sorted([result for result, _ in self._kept], key=lambda result: result.frame)
         self._kept.clear()
         return tuple(found)
 
@@ -210,7 +217,7 @@ class Delivery:
         `let_happen` is asked before waiting, for at most so long; where it says True, it is looked again at once. Where
         no more come, and who asks would wait, raises what went wrong in the runtime itself, or `ClosedError`.
         """
-        patience = WallClock()
+        patience = None if timeout_s is None or timeout_s == 0 else WallClock()
         left_s = timeout_s
         while True:
             rung = self.bell.rung
@@ -223,7 +230,8 @@ class Delivery:
                 return found
             if not let_happen(left_s):
                 self.bell.wait(rung, left_s)
-            left_s = None if timeout_s is None else max(0.0, timeout_s - patience.now_us() / 1e6)
+            if timeout_s is not None and patience is not None:
+                left_s = max(0.0, timeout_s - patience.now_us() / 1e6)
 
     def end(self, error: BaseException | None = None) -> None:
         """No more come; of the runtime itself, what went wrong. Behind the lock. Only the first time counts."""

@@ -202,6 +202,10 @@ class Deployment:
             found = self._wanted[graphs] = tuple([self.graphs[name] for name in graphs])
         return found
 
+    def has_had(self, graphs: tuple[object, ...]) -> bool:
+        """Whether these are names of graphs that a frame had before, as `named_graphs` gives them. From any thread."""
+        return {type(name) for name in graphs} == {str} and graphs in self._wanted
+
     def triggered(self, release_us: int) -> tuple[str, ...]:
         """The graphs whose period and offset alone make them run at that time. From any thread."""
         return tuple([name for name, runs_at in self._runs_at if runs_at(release_us)])

@@ -154,6 +154,8 @@ class Kernels:
         self._gates = frozenset(stage.name for stage in merged.stages if stage.bound.is_gate)
         self._stand_ins: dict[tuple[str, bool], np.ndarray] = {}
         """Their outputs, by whether they open."""
+        self._stood_in: dict[tuple[str, bool, int], Computed] = {}
+        """What comes of a run of one frame, by its number in its batch."""
         self._streams = {stream.name: stream for stream in merged.workload.streams}
         self._backends = backends
         self._prices = prices
@@ -259,13 +261,12 @@ class Kernels:
         if self._told is not None and (opened := self._told(order.frame, order.stage)) is not None:
             return Computed(RunReport(opened))
         job = flight.jobs[order.stage]
-        if len(job.frames) == 1 and job.stage not in self._only_cost and job.stage not in self._keeps:
+        only_costs, keeps = job.stage in self._only_cost, job.stage in self._keeps
+        if len(job.frames) == 1 and not keeps:
+            if only_costs:
+                return self._stands_in(flight, job.stage, job.frames[0])
             return self._run_once(flight, order, job.stage, job.frames[0], now_us)
         stage = self._stages[job.stage]
-        only_costs = stage.name in self._only_cost
-        keeps = stage.name in self._keeps
-        if only_costs and len(job.frames) == 1 and not keeps:
-            return self._stands_in(flight, stage, job.frames[0])
         kernel = None if only_costs else self._load(stage.name, order.resource, order.variant, order.lane)
         if kernel is not None and kernel.restarting is not None:
             kernel.restarting.fail_while_starting()
@@ -280,7 +281,7 @@ class Kernels:
             if kernel is None:
                 if isinstance(outputs, _Outputs):
                     self._step(flight, stage, order, number, outputs, None, [])
-                outputs.update(self._stands_in(flight, stage, number).outputs)
+                outputs.update(self._stands_in(flight, stage.name, number).outputs)
                 continue
             try:
                 inputs = self._inputs(flight, stage, number, order.resource)
@@ -572,12 +573,16 @@ class Kernels:
             if stage in points and (stage, number) not in flight.values
         ]
 
-    def _stands_in(self, flight: _Flight, stage: MergedStage, number: int) -> Computed:
-        """What a stage that nothing computes gives in one frame."""
-        is_gate = stage.name in self._gates
-        opens = is_gate and drawn(self._seed, stage, flight.releases_us[number])
-        output = self._stand_in(stage, opens)
-        return Computed(_CLOSED if is_gate and not opens else _OPEN, {number: output})
+    def _stands_in(self, flight: _Flight, name: str, number: int) -> Computed:
+        """What a stage that nothing computes gives in one frame: the same again and again, which nobody changes."""
+        is_gate = name in self._gates
+        opens = is_gate and drawn(self._seed, self._stages[name], flight.releases_us[number])
+        found = self._stood_in.get((name, opens, number))
+        if found is None:
+            output = self._stand_in(self._stages[name], opens)
+            found = Computed(_CLOSED if is_gate and not opens else _OPEN, {number: output})
+            self._stood_in[name, opens, number] = found
+        return found
 
     def _stand_in(self, stage: MergedStage, opens: bool) -> np.ndarray:
         """The output of a stage that nothing computes."""

@@ -64,8 +64,7 @@ def machine_now(
     asleep: list[str] = []
     awake: list[tuple[str, int]] = []
     for name, lingers_us in linger_us.items():
-        lanes = dispatcher.lanes_ready_us(name, now_us, again)
-        woken_us = dispatcher.waking_until_us(name)
+        lanes, woken_us, used_us, sleeps, in_use = dispatcher.standing(name, now_us, again)
         free_us = lanes
         if woken_us is not None and waits_for_waking:
             free_us = tuple([max(woken_us, at_us) for at_us in lanes])
@@ -73,8 +72,9 @@ def machine_now(
             ready.append((name, tuple([at_us - release_us if at_us > now_us else 0 for at_us in free_us])))
         if lingers_us is None:
             continue
-        used_us = dispatcher.used_until_us(name)
-        if _is_asleep(dispatcher, name, used_us, lingers_us, release_us):
+        # It has gone to sleep since its last use (`ledger.run_ledger` has the same rule).
+        lingers = used_us is not None and used_us + lingers_us > release_us
+        if sleeps or not (lingers or in_use):
             asleep.append(name)
             continue
         busy_us = max(lanes)
@@ -85,10 +85,3 @@ def machine_now(
         if until_us > release_us:
             awake.append((name, until_us - release_us))
     return _machine_now(tuple(ready), tuple(asleep), tuple(awake))
-
-
-def _is_asleep(dispatcher: Dispatcher, resource: str, used_us: int | None, linger_us: int, now_us: int) -> bool:
-    """Whether it has gone to sleep since its last use (`ledger.run_ledger` has the same rule)."""
-    if used_us is not None and used_us + linger_us > now_us:
-        return dispatcher.sleeps(resource)
-    return dispatcher.sleeps(resource) or not dispatcher.in_use(resource)

@@ -8,15 +8,17 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TypeVar
 
+from leo_runtime.documents.memory import MemoryPlacement, MemoryProblem
 from leo_runtime.documents.problem import Answer, Criterion, Deadline, Placement, Problem, Question
 from leo_runtime.documents.window import WindowPlacement, WindowProblem, WindowStage
 from leo_runtime.judge import check
 from leo_runtime.judge.frame import CheckReport
+from leo_runtime.judge.memory import check_memory
 from leo_runtime.judge.window import check_window
 from leo_runtime.solver.gates import share
 
 _Asked = TypeVar("_Asked", bound=Question)
-_Placed = TypeVar("_Placed", Placement, WindowPlacement)
+_Placed = TypeVar("_Placed", Placement, WindowPlacement, MemoryPlacement)
 
 
 def solve_with_reserve(problem: Problem, reserve_percent: int, solve: Callable[[Problem], Placement]) -> Placement:
@@ -33,6 +35,13 @@ def window_with_reserve(
 ) -> WindowPlacement:
     """The same of a window: each deadline comes earlier by that part of the time from its stage's release to it."""
     return _solved(problem, reserve_percent, solve, check_window)
+
+
+def memory_with_reserve(
+    problem: MemoryProblem, reserve_percent: int, solve: Callable[[MemoryProblem], MemoryPlacement]
+) -> MemoryPlacement:
+    """The same of a frame with weights."""
+    return _solved(problem, reserve_percent, solve, check_memory)
 
 
 def _solved(

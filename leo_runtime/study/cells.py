@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import product
 from random import Random
 from typing import Any
@@ -35,6 +35,8 @@ class Cell:
     """With the seed of this repetition."""
     changes: tuple[str, ...]
     """Of the documents."""
+    numbers: Mapping[str, float] = field(default_factory=dict)
+    """By name: of axes of numbers and of what was chosen, for what is derived from them."""
 
     @property
     def name(self) -> str:
@@ -53,9 +55,10 @@ def cells(study: Study) -> tuple[Cell, ...]:
             values,
             settings.model_copy(update={"seed": (settings.seed or 0) + repetition}),
             changes,
+            numbers,
         )
         for repetition in range(study.repetitions)
-        for at, (values, settings, changes) in enumerate(made)
+        for at, (values, settings, changes, numbers) in enumerate(made)
     )
 
 
@@ -110,13 +113,21 @@ def _between(over: Range, quantile: float) -> float | int:
     return min(max(float(f"{found:.{DIGITS}g}"), over.low), over.high)
 
 
-def _settled(study: Study, point: Sequence[_Picked]) -> tuple[dict[str, Any], Settings, tuple[str, ...]]:
+_Settled = tuple[dict[str, Any], Settings, tuple[str, ...], dict[str, float]]
+"""Of a cell: its values, settings, changes, and numbers."""
+
+
+def _settled(study: Study, point: Sequence[_Picked]) -> _Settled:
     values: dict[str, Any] = {}
+    numbers: dict[str, float] = {}
     given = {name: getattr(study.base, name) for name in SETTINGS}
     changes = list(study.base.changes)
     for axis, picked in point:
+        if isinstance(picked, int | float) and not isinstance(picked, bool):
+            numbers[axis.column] = picked
         if isinstance(picked, Choice):
             values[axis.column] = picked.name
+            numbers |= picked.numbers
             if picked.solver is not None or picked.prefer is not None:
                 given |= dict.fromkeys(WHO_PLACES)
             given |= {name: value for name in SETTINGS if (value := getattr(picked, name)) is not None}
@@ -134,7 +145,7 @@ def _settled(study: Study, point: Sequence[_Picked]) -> tuple[dict[str, Any], Se
     except ValidationError as error:
         wrong = document_error(f"study `{study.name}`", error, Settings)
         raise DocumentError(wrong.source, f"an axis gives what a setting cannot be: {wrong}", "$.axes") from None
-    return values, settings, tuple(changes)
+    return values, settings, tuple(changes), numbers
 
 
 def _change(vary: str, value: Any) -> str:

@@ -32,6 +32,8 @@ MOST_CELLS = 1_000_000
 """Of one study, repetitions counted."""
 
 GAP, REGRET, XRBENCH = "gap", "regret", "xrbench"
+DERIVED = "derived"
+"""What columns of derived figures begin with."""
 
 
 class Settings(Value):
@@ -87,6 +89,8 @@ class Choice(Base):
     """One of several settings that go together, such as a machine and its profile."""
 
     name: Name
+    numbers: dict[Name, Finite] = Field(default_factory=dict)
+    """What `derived` figures are reckoned with, where it is chosen."""
 
 
 class Range(Value):
@@ -155,6 +159,59 @@ class Axis(Value):
         return ("",) if self.range is not None else tuple(map(str, self.values or ()))
 
 
+class Term(Value):
+    """A number times others: axes of numbers, numbers of choices, and columns of a row, by name."""
+
+    times: Finite = 1.0
+    of: tuple[Name, ...] = ()
+
+
+class Derived(Value):
+    """A figure that is reckoned from others, such as what a chip's area would be: the sum of its terms.
+
+    Its column is `derived.NAME`, an integer. It is no part of what a cell is run with: where it is changed, nothing is
+    run again.
+    """
+
+    name: Name
+    """With its unit last, such as `area_um2`."""
+    source: Name
+    """Where its numbers come from: a citation, or a text that begins with `assumed`."""
+    sum: Annotated[tuple[Term, ...], Field(min_length=1)]
+    better: Literal["lower", "higher"] = "lower"
+
+    @property
+    def column(self) -> str:
+        """What its column is called."""
+        return f"{DERIVED}.{self.name}"
+
+
+class Search(Value):
+    """What is searched for among the cells of a grid: those than which no other is better in all objectives."""
+
+    minimise: tuple[Name, ...] = ()
+    """Columns; of several repetitions their mean."""
+    maximise: tuple[Name, ...] = ()
+    at_most: dict[Name, Finite] = Field(default_factory=dict)
+    """Columns, and what they may be: a cell that is above is on no front."""
+    budget: Positive | None = None
+    """How many cells are run, repetitions not counted; left out, a tenth of all."""
+    seed: Quantity = 0
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if len(self.objectives) < 2:
+            says = f"a front is of two objectives at least, got {len(self.objectives)}"
+            reject(says, "$.minimise", list(self.minimise), hint="of one, sort its column")
+        unique(list(self.objectives), "$.maximise", "objective")
+        return self
+
+    @property
+    def objectives(self) -> tuple[str, ...]:
+        """All of them, those first that are to be small."""
+        return (*self.minimise, *self.maximise)
+
+
 class Sampling(Value):
     """Which cells there are."""
 
@@ -203,6 +260,10 @@ class Study(Document):
     """How long a cell may take here, before it is given up as failed."""
     show: tuple[Name, ...] = ("energy_nj",)
     """The columns that the question is about: `run` prints them when all is done, and `show` where none is named."""
+    derived: tuple[Derived, ...] = ()
+    """Figures that are reckoned from the others of a row."""
+    search: Search | None = None
+    """What is searched for: `study search` runs a part of the grid to find it, and pages show it."""
     published: Plain = Field(default_factory=dict)
     """What is known of the question from elsewhere: references and figures, for people and pages."""
 
@@ -219,6 +280,11 @@ class Study(Document):
             if axis.range is not None and self.sampling.kind in ("grid", "list"):
                 hint = 'give values, or draw cells: [sampling] with kind = "latin"'
                 reject(f"a {self.sampling.kind} has no end of a range", f"$.axes[{at}].range", axis.column, hint=hint)
+        self._check_numbers()
+        unique([one.name for one in self.derived], "$.derived[{}].name")
+        if self.search is not None and self.sampling.kind != "grid":
+            hint = "leave out `sampling`, and give each axis its values"
+            reject(f"a grid is searched, and no {self.sampling.kind}", "$.search", self.sampling.kind, hint=hint)
         lengths = {axis.column: len(axis.called) for axis in self.axes}
         if self.sampling.kind == "list" and len(set(lengths.values())) > 1:
             told = ", ".join(f"{name} {length}" for name, length in lengths.items())
@@ -226,6 +292,24 @@ class Study(Document):
         if self.count > MOST_CELLS:
             reject(f"it has {self.count} cells, at most {MOST_CELLS} can be", "$", self.count, hint="draw some of them")
         return self
+
+    def _check_numbers(self) -> None:
+        """Refuse numbers that not all choices of an axis have, or that another axis has, too."""
+        numbers = {axis.column: axis.column for axis in self.axes if axis.choices is None}
+        for at, axis in enumerate(self.axes):
+            given = [set(choice.numbers) for choice in axis.choices or ()]
+            for name in sorted(set().union(*given)):
+                for k, has in enumerate(given):
+                    if name not in has:
+                        reject(f'the number "{name}" of other choices is missing', f"$.axes[{at}].choices[{k}]", name)
+                if numbers.setdefault(name, axis.column) != axis.column:
+                    reject(f'axis "{numbers[name]}" has a number "{name}", too', f"$.axes[{at}].choices", name)
+
+    @property
+    def numbers(self) -> tuple[str, ...]:
+        """The numbers that figures may be derived from, besides columns of rows: of axes, and of their choices."""
+        of_choices = [name for axis in self.axes for choice in axis.choices or () for name in choice.numbers]
+        return tuple(dict.fromkeys([*(axis.column for axis in self.axes if axis.choices is None), *of_choices]))
 
     @property
     def points(self) -> int:

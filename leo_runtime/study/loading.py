@@ -14,7 +14,7 @@ from leo_runtime.documents.changes import Changed, changed
 from leo_runtime.errors import InputError
 from leo_runtime.frame.event_driven import EventPolicy
 from leo_runtime.recordings.recording import NOTHING_SECONDS, Recording, check_links, check_streams
-from leo_runtime.replay.compare import Case, Placing, require_as_it_runs, require_placing
+from leo_runtime.replay.compare import Case, Placing, placing_on, require_as_it_runs, require_placing
 from leo_runtime.replay.identity import Span
 from leo_runtime.replay.inputs import model_digests, samples_digest
 from leo_runtime.replay.replay import check_files, streams_read
@@ -28,7 +28,7 @@ from leo_runtime.version import VERSION
 if TYPE_CHECKING:
     from leo_runtime.documents.workload import Workload
 
-ROWS_FORMAT = 3
+ROWS_FORMAT = 4
 """Goes up where the same inputs give another row."""
 MOST_CHANGED = 64
 """How many changed sets of documents are kept."""
@@ -73,6 +73,7 @@ class Loader:
         elif one.function is not None:
             require_takes_limit(one, placing.limit_nodes)
         done, recording, documents = self._documents(cell)
+        placing = placing_on(placing, done.hardware)
         if one.function is None:
             require_placing(placing, done.hardware)
         workload = done.workload

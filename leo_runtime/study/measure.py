@@ -203,6 +203,7 @@ class _Answered:
 def _row(study: Study, ready: Ready, ended: Replay, asked: _Asked) -> dict[str, Any]:
     placing, summary = ready.placing, ended.summary
     lines, uses, energy = summary.pipelines, summary.processors, summary.energy
+    answers, misses = sum(line.frames for line in lines), sum(line.deadline_misses for line in lines)
     row: dict[str, Any] = {f"version.{name}": version for name, version in _versions(study).items()}
     row |= {
         "workload": ended.workload.name,
@@ -217,11 +218,12 @@ def _row(study: Study, ready: Ready, ended: Replay, asked: _Asked) -> dict[str, 
         "noise_ppm": placing.noise_ppm or 0,
         "seed": placing.seed,
         "frames": summary.frames,
-        "answers": sum(line.frames for line in lines),
+        "answers": answers,
         "answered": sum(line.answered for line in lines),
         "late": sum(line.late for line in lines),
         "failed": sum(line.failed for line in lines),
-        "misses": sum(line.deadline_misses for line in lines),
+        "misses": misses,
+        "in_time_ppm": (answers - misses) * 1_000_000 // answers if answers else None,
         "end_us": summary.end_us,
         "energy_nj": energy.total_nj,
     }

@@ -8,10 +8,12 @@ the byte, wherever and whenever its cell is run with the same versions; how long
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 from leo_runtime.study.cells import Cell
+from leo_runtime.study.document import DERIVED, Study
 
 Value = int | float | str | bool | None
 Row = Mapping[str, Any]
@@ -42,6 +44,7 @@ COLUMNS: Mapping[str, str] = {
     "late": "how many came after their deadline",
     "failed": "how many never came",
     "misses": "late or failed",
+    "in_time_ppm": "how many of a million answers that were due were not missed",
     "end_us": "when all had ended and fallen asleep",
     "energy_nj": "all energy",
     "cause_nj.CAUSE": "energy by what it was used for: run, transfer, wake-up, awake, idle tail, tail, asleep, ...",
@@ -75,6 +78,7 @@ COLUMNS: Mapping[str, str] = {
     "regret_tardiness_us": "by how much answers were late, each as often as its pipeline weighs",
     "regret_best_tardiness_us": "the same of that plan",
     "battery_s": "how long the machine's battery lasts at this power, where it says what that holds",
+    "derived.NAME": "a figure that the study reckons from others (`derived`); nothing where one of those is missing",
 }
 """What each column means. `docs/studies.md` has it, too."""
 
@@ -87,7 +91,7 @@ LOWER_IS_BETTER = (
 )
 """Kinds of columns."""
 HIGHER_IS_BETTER = (
-    *("answered", "graph_answered", "questions_proved"),
+    *("answered", "graph_answered", "in_time_ppm", "questions_proved"),
     *("xrbench_ppm", "graph_xrbench_ppm", "battery_s"),
 )
 """Kinds of columns. Of those in neither nobody can say which figures are better."""
@@ -102,16 +106,33 @@ TIMES: Mapping[str, str] = {
 """The columns of the table of times, which differ from run to run."""
 
 
-def whole_row(study: str, cell: Cell, inputs: str, measured: Row) -> dict[str, Any]:
-    """The row of a cell: which one it is, and what was measured."""
+def whole_row(study: Study, cell: Cell, inputs: str, measured: Row) -> dict[str, Any]:
+    """The row of a cell: which one it is, what was measured, and what is derived from that."""
     return {
-        "study": study,
+        "study": study.name,
         "cell": cell.number,
         "repetition": cell.repetition,
         **{f"axis.{name}": value for name, value in cell.values.items()},
         "inputs": inputs,
         **measured,
+        **derived(study, cell.numbers, measured),
     }
+
+
+def derived(study: Study, numbers: Mapping[str, float], measured: Row) -> dict[str, int | None]:
+    """The figures that a study reckons from the numbers of a cell and its row; None where one of them is missing."""
+    known = {name: value for name, value in (*measured.items(), *numbers.items()) if _is_number(value)}
+    found: dict[str, int | None] = {}
+    for one in study.derived:
+        is_known = all(name in known for term in one.sum for name in term.of)
+        terms = [math.prod((known[name] for name in term.of), start=term.times) for term in one.sum if is_known]
+        total = sum(terms, start=0.0)
+        found[one.column] = round(total) if is_known and math.isfinite(total) else None
+    return found
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def row_bytes(measured: Row) -> bytes:
@@ -129,8 +150,16 @@ def is_of_energy(column: str) -> bool:
     return kind_of(column).endswith("_nj") or column == "battery_s"
 
 
-def better(column: str) -> Better | None:
-    """Which figures of a column are the better ones; None: nobody can say, as of a column that is not ours."""
+def better(column: str, study: Study | None = None) -> Better | None:
+    """Which figures of a column are the better ones; None: nobody can say, as of a column that is not ours.
+
+    Of a figure that a study derives, and of an objective of its search, the study says so.
+    """
+    if study is not None:
+        if study.search is not None and column in study.search.objectives:
+            return "lower" if column in study.search.minimise else "higher"
+        if kind_of(column) == DERIVED:
+            return next((one.better for one in study.derived if one.column == column), None)
     kind = kind_of(column)
     if kind in LOWER_IS_BETTER:
         return "lower"

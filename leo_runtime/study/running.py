@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Generator, Sequence
-from contextlib import closing
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from leo_runtime.study.policies import policy
 from leo_runtime.study.rows import whole_row
 from leo_runtime.study.shown import Names
 from leo_runtime.study.store import Failure, Store, log_file
-from leo_runtime.study.workers import Job, python, run_here, run_in_workers
+from leo_runtime.study.workers import Crew, Job, python, run_here, run_in_workers
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,13 +109,39 @@ def runner(jobs: int | None = None) -> Runner:
 
     Where this process is no Python that could be started again, they run in it, too.
     """
-    executable = python()
-    count = len(os.sched_getaffinity(0)) if jobs is None and hasattr(os, "sched_getaffinity") else jobs
-    count = os.cpu_count() or 1 if count is None else count
+    executable, count = python(), _processes(jobs)
     if executable is None or count == 0:
         return run_here
     started, many = executable, count
     return lambda job, numbers: run_in_workers(job, numbers, min(many, len(numbers)), started)
+
+
+@contextmanager
+def staying_runner(jobs: int | None = None) -> Iterator[Runner]:
+    """The same for several runs of one job: its processes stay from one to the next, until the context ends."""
+    executable, count = python(), _processes(jobs)
+    if executable is None or count == 0:
+        yield run_here
+        return
+    started: str = executable
+    crew: Crew | None = None
+
+    def run_cells(job: Job, numbers: Sequence[int]) -> Generator[Outcome, None, None]:
+        nonlocal crew
+        if crew is None:
+            crew = Crew(job, count, started)
+        yield from crew.run(numbers)
+
+    try:
+        yield run_cells
+    finally:
+        if crew is not None:
+            crew.close()
+
+
+def _processes(jobs: int | None) -> int:
+    count = len(os.sched_getaffinity(0)) if jobs is None and hasattr(os, "sched_getaffinity") else jobs
+    return os.cpu_count() or 1 if count is None else count
 
 
 def run(
@@ -165,7 +191,7 @@ def rows(planned: Planned, store: Store) -> list[dict[str, Any]]:
     """The rows that are there, in the order of their cells. Raises `DocumentError`."""
     kept = store.rows(planned.inputs)
     return [
-        whole_row(planned.study.name, cell, inputs, json.loads(kept[inputs]))
+        whole_row(planned.study, cell, inputs, json.loads(kept[inputs]))
         for cell, inputs in zip(planned.cells, planned.inputs, strict=True)
         if inputs in kept
     ]

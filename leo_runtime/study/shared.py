@@ -56,7 +56,8 @@ class Noises:
                 factor = noise_factor(seed, spread_ppm, frame, stage, resource)
                 if len(factors) < MOST_FACTORS:
                     factors[key] = factor
-            return max(1, round(duration_us * factor))
+            lasts_us = round(duration_us * factor)
+            return lasts_us if lasts_us > 1 else 1
 
         return noise
 

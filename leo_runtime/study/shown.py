@@ -9,13 +9,25 @@ from leo_runtime.documents.hardware import Hardware
 from leo_runtime.documents.workload import Workload
 from leo_runtime.errors import DocumentError, did_you_mean
 from leo_runtime.frame.entries import Cause
-from leo_runtime.study.document import GAP, REGRET, XRBENCH, Study
+from leo_runtime.study.document import DERIVED, GAP, REGRET, XRBENCH, Study
 from leo_runtime.study.rows import COLUMNS, kind_of
 
 _TEXTS = ("study", "inputs", "version", "workload", "hardware", "profile", "recording", "solver")
 """Kinds of columns that hold no numbers."""
 _MEASURED = {"gap_": GAP, "regret_": REGRET, "xrbench_": XRBENCH, "graph_xrbench_": XRBENCH}
 """How kinds of columns begin that there are only where that is measured."""
+
+
+def _named(study: Study) -> Iterator[tuple[str, str]]:
+    """The columns that a study names, each with the place in the document."""
+    yield from ((f"$.show[{at}]", column) for at, column in enumerate(study.show))
+    for at, one in enumerate(study.derived):
+        for k, term in enumerate(one.sum):
+            yield from ((f"$.derived[{at}].sum[{k}].of[{n}]", name) for n, name in enumerate(term.of))
+    if study.search is not None:
+        for key, columns in (("minimise", study.search.minimise), ("maximise", study.search.maximise)):
+            yield from ((f"$.search.{key}[{at}]", column) for at, column in enumerate(columns))
+        yield from ((f"$.search.at_most.{column}", column) for column in study.search.at_most)
 
 
 class Names:
@@ -43,11 +55,13 @@ class Names:
         self._has_battery |= bool(hardware.battery_nj)
 
     def check(self, study: Study) -> None:
-        """Raise `DocumentError` for a column to be shown that no row will have, or that holds no numbers."""
+        """Raise `DocumentError` for a column that is asked for and that no row will have, or that holds no numbers."""
         if not self._seen:  # No cell can be run: that is told.
             return
-        known = list(self._columns(study))
-        for at, column in enumerate(study.show):
+        columns = list(self._columns(study))
+        reckoned_from = [*study.numbers, *(column for column in columns if kind_of(column) != DERIVED)]
+        for where, column in _named(study):
+            known = reckoned_from if where.startswith(f"$.{DERIVED}") else columns
             if column in known:
                 continue
             of = next((of for begin, of in _MEASURED.items() if column.startswith(begin)), None)
@@ -55,12 +69,17 @@ class Names:
                 says, hint = f'column "{column}" holds no numbers', "such as energy_nj or misses"
             elif of is not None and of not in study.measure:
                 says, hint = f'column "{column}" is not measured', f'measure = ["{of}"]'
+            elif known is reckoned_from:
+                says, hint = f'no number is called "{column}"', f"{did_you_mean(column, study.numbers)}, or a column"
             else:
                 says, hint = f'no column is called "{column}"', did_you_mean(column, known)
-            raise DocumentError(f"study `{study.name}`", says, f"$.show[{at}]", hint=hint)
+            raise DocumentError(f"study `{study.name}`", says, where, hint=hint)
 
     def _columns(self, study: Study) -> Iterator[str]:
-        of = self._of | {"AXIS": dict.fromkeys(axis.column for axis in study.axes)}
+        of = self._of | {
+            "AXIS": dict.fromkeys(axis.column for axis in study.axes),
+            "NAME": dict.fromkeys(one.name for one in study.derived),
+        }
         for name in COLUMNS:
             kind, dot, each = name.partition(".")
             measured = next((of for begin, of in _MEASURED.items() if kind.startswith(begin)), None)

@@ -5,7 +5,7 @@ Of a measure of which nobody can say what is better, there is no front.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from itertools import pairwise
 
 from leo_runtime.report.page.elements import Markup, chart, element, fixed, percent
@@ -40,9 +40,16 @@ def front_of(found: Sequence[Point], across: Measure, up: Measure) -> tuple[list
 
 
 def pareto_chart(
-    chart_id: str, found: Sequence[Point], across: Measure, up: Measure, axes: Sequence[str], hues: Sequence[int]
+    chart_id: str,
+    found: Sequence[Point],
+    across: Measure,
+    up: Measure,
+    axes: Sequence[str],
+    hues: Sequence[int],
+    on_all: Collection[int] = (),
 ) -> Markup:
-    """The points with their front. `hues` has a colour's number for each point.
+    """The points with their front. `hues` has a colour's number for each point; `on_all` are the indices of those that
+    are on the front of more objectives than these two.
 
     Points without one of the measures are not drawn, but are there for the page's script, which may draw others.
     """
@@ -73,7 +80,12 @@ def pareto_chart(
     marks = []
     for k, point in enumerate(found):
         x, y = at(places[k]) if k in places else ("0%", "0")
-        classes = [f"h{hues[k]}", *(["best"] if k in best else []), *(["hidden"] if k not in places else [])]
+        classes = [
+            f"h{hues[k]}",
+            *(["all"] if k in on_all else []),
+            *(["best"] if k in best else []),
+            *(["hidden"] if k not in places else []),
+        ]
         title = ", ".join(f"{axis} {value_text(value)}" for axis, value in zip(axes, point.values, strict=True))
         said = element("title", title or "the only cell")
         marks.append(element("circle", said, cx=x, cy=y, r=5 if k in best else 4, class_=" ".join(classes)))

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from leo_runtime.report.page.asked import Pairs
+from leo_runtime.report.page.front_table import Front, front_of_rows, front_table
 from leo_runtime.report.page.heat import heat_maps
 from leo_runtime.report.page.pareto import front_of, pareto_chart
 from leo_runtime.report.page.render import page
@@ -45,31 +46,39 @@ def study_page(of: StudyRows, name: str) -> str:
     study = of.study
     axes = [axis.column for axis in study.axes]
     every = points(of.rows, axes)
-    told = measures(every, MEASURES, study.show)
-    shown = _bounded(every, told, TABLE_CELLS // (len(axes) + len(told) + 2))
+    told = measures(every, MEASURES, first_columns(study), study)
+    front = front_of_rows(study, of.rows, axes)
+    shown = _bounded(every, told, front, TABLE_CELLS // (len(axes) + len(told) + 2))
     across, up = _first_two(told)
     colours, hues = _hues(shown, axes)
+    on_all = set() if front is None else {k for k, point in enumerate(shown) if front.has(point)}
     return page(
         "study.html",
         name=name,
         title=study.title or study.name,
         subtitle=_subtitle(of),
         warnings=_warnings(of),
-        tiles=_tiles(of, every, told, axes),
+        tiles=_tiles(of, every, told, axes, front),
         pairs=_asked(of),
-        origins=_origins(of),
+        origins=(*_origins(of), *_derived(study)),
         published=_flat(study.published),
         heats=heat_maps(every, axes, told[:MAPPED]),
         axis_count=len(axes),
         measures=told,
         across=across,
         up=up,
-        pareto=None if across is None or up is None else pareto_chart("pareto", shown, across, up, axes, hues),
+        pareto=None if across is None or up is None else pareto_chart("pareto", shown, across, up, axes, hues, on_all),
         colours=colours,
+        front=None if front is None else front_table(front, study, of.rows, axes, told),
         points=_points_table(shown, told, axes),
         point_count=len(every),
         failures=_failures_table(of),
     )
+
+
+def first_columns(study: Study) -> tuple[str, ...]:
+    """What a study is about: its objectives, where it searches, and the columns that it shows."""
+    return (*(study.search.objectives if study.search is not None else ()), *study.show)
 
 
 def _subtitle(of: StudyRows) -> str:
@@ -99,14 +108,16 @@ def _first_two(told: Sequence[Measure]) -> tuple[Measure | None, Measure | None]
     return (first[0], first[1]) if len(first) == 2 else (None, None)
 
 
-def _bounded(every: Sequence[Point], told: Sequence[Measure], most: int) -> list[Point]:
+def _bounded(every: Sequence[Point], told: Sequence[Measure], front: Front | None, most: int) -> list[Point]:
     """At most so many of them, in their order."""
     if len(every) <= most:
         return list(every)
     keep: set[int] = set()
     across, up = _first_two(told)
     if across is not None and up is not None:
-        keep = set(front_of(every, across, up)[1][: most // 2])
+        keep = set(front_of(every, across, up)[1][: most // 4])
+    if front is not None:
+        keep |= set([k for k, one in enumerate(every) if front.has(one)][: most // 2])
     apart = -(-len(every) // (most - len(keep)))
     return [one for k, one in enumerate(every) if k in keep or k % apart == 0][:most]
 
@@ -124,10 +135,17 @@ def _hues(shown: Sequence[Point], axes: Sequence[str]) -> tuple[list[tuple[str, 
     return [], [0] * len(shown)
 
 
-def _tiles(of: StudyRows, every: Sequence[Point], told: Sequence[Measure], axes: Sequence[str]) -> list[Tile]:
+def _tiles(
+    of: StudyRows, every: Sequence[Point], told: Sequence[Measure], axes: Sequence[str], front: Front | None
+) -> list[Tile]:
     repeated = f"{len(every):,} points, each up to {of.study.repetitions} times" if of.study.repetitions > 1 else ""
     rest = f"{len(of.failed):,} failed" if of.failed else repeated
     tiles = [Tile("cells run", f"{len(of.rows):,}", f"of {of.cells:,}", rest, bool(of.failed))]
+    if front is not None:
+        of_all = (
+            f"of {sum(one.is_allowed for one in front.judged):,} points{' within bounds' * bool(front.search.at_most)}"
+        )
+        tiles.append(Tile("on the front", f"{len(front.best):,}", "", of_all))
     for measure in told[:3]:
         known = [point for point in every if measure.column in point.means]
         if known:
@@ -256,6 +274,11 @@ def _origins(of: StudyRows) -> Pairs:
         ("gates", computed),
         ("times on this machine", "none: they are in the study's table of times, and in no row"),
     )
+
+
+def _derived(study: Study) -> Pairs:
+    """What figures are reckoned from."""
+    return tuple((f"{one.name} is derived", one.source) for one in study.derived)
 
 
 def _flat(value: Any, path: str = "") -> Pairs:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from leo_runtime.report.layout import Energies
+from leo_runtime.study.document import DERIVED, Study
 from leo_runtime.study.rows import COLUMNS, Better, Row, better, columns_of, kind_of
 
 FIRST = (
@@ -106,10 +107,13 @@ _MOST = 1e300
 """What is beyond is no figure of a run, and could not be drawn."""
 
 
-def measures(found: Sequence[Point], most: int, first: Sequence[str] = ()) -> tuple[Measure, ...]:
+def measures(
+    found: Sequence[Point], most: int, first: Sequence[str] = (), study: Study | None = None
+) -> tuple[Measure, ...]:
     """The columns of numbers, `first` those of that name, then those that a reader asks for first.
 
-    Of others than these, those that are the same everywhere are left out; energy is where there is none.
+    `study` says which figures are the better ones of what it derives. Of other columns than these, those that are the
+    same everywhere are left out; energy is where there is none.
     """
     columns = dict.fromkeys(column for point in found for column in point.means)
     wanted = [column for column in dict.fromkeys(first) if column in columns]
@@ -118,7 +122,7 @@ def measures(found: Sequence[Point], most: int, first: Sequence[str] = ()) -> tu
     told = [
         column for column in ordered if _varies(column, found) or (column == "energy_nj" and _is_told(column, found))
     ]
-    return tuple(_measure(column, found) for column in list(dict.fromkeys([*wanted, *told]))[:most])
+    return tuple(_measure(column, found, study) for column in list(dict.fromkeys([*wanted, *told]))[:most])
 
 
 def _is_told(column: str, found: Sequence[Point]) -> bool:
@@ -129,8 +133,10 @@ def _varies(column: str, found: Sequence[Point]) -> bool:
     return len({point.means.get(column) for point in found}) > 1
 
 
-def _measure(column: str, found: Sequence[Point]) -> Measure:
+def _measure(column: str, found: Sequence[Point], study: Study | None) -> Measure:
     kind, _, of = column.partition(".")
+    if kind == DERIVED:  # It is known by the name that it was given.
+        kind, of = of, ""
     greatest = max((abs(point.means[column]) for point in found if column in point.means), default=0.0)
     unit, per = "", 1.0
     if kind.endswith("_nj"):
@@ -142,10 +148,16 @@ def _measure(column: str, found: Sequence[Point]) -> Measure:
         unit, per = "%", 1e4
     elif kind.endswith("_s"):
         unit, per = ("h", 3600.0) if greatest >= 7200 else ("s", 1.0)
+    elif kind.endswith("_um2"):
+        unit, per = "mm²", 1e6
+    elif kind.endswith("_bytes"):
+        unit, per = ("MB", 1e6) if greatest >= 1e6 else ("kB", 1e3)
     words = _WORDS.get(kind) or _without_unit(kind).replace("_", " ")
-    name = f"{words} of {of or 'no pipeline'}" if "." in column else words
-    return Measure(column, name, unit, per, better(column))
+    name = f"{words} of {of or 'no pipeline'}" if "." in column and not column.startswith(f"{DERIVED}.") else words
+    return Measure(column, name, unit, per, better(column, study))
 
+
+_UNITS = ("_nj", "_us", "_ppm", "_s", "_um2", "_bytes")
 
 _WORDS: Mapping[str, str] = {
     "energy_nj": "energy",
@@ -165,7 +177,7 @@ _WORDS: Mapping[str, str] = {
 
 
 def _without_unit(kind: str) -> str:
-    return next((kind.removesuffix(unit) for unit in ("_nj", "_us", "_ppm", "_s") if kind.endswith(unit)), kind)
+    return next((kind.removesuffix(unit) for unit in _UNITS if kind.endswith(unit)), kind)
 
 
 def short(value: float) -> str:
