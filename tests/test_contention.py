@@ -18,7 +18,7 @@ from leo_runtime.documents.profile import Profile
 from leo_runtime.documents.workload import Workload
 from leo_runtime.errors import DocumentError, InputError, ProfileError
 from leo_runtime.frame.records import FrameResult
-from leo_runtime.report.tables import profile_table
+from leo_runtime.report.tables import differences, profile_table
 from leo_runtime.runtime.options import OptionChanges
 from leo_runtime.runtime.runtime import Runtime
 
@@ -251,6 +251,20 @@ plans reckon with 50 % of it
 """
     assert profile_table(profile).endswith(table)
     assert profile_table(profile.model_copy(update={"contention": Contention()})) in profile_table(profile)
+
+
+def test_profiles_differ_in_it() -> None:
+    _, before = alone(("a", "cpu", 100), contention=pairs(cpu_gpu=100_000, gpu_cpu=5_000))
+    _, after = alone(("a", "cpu", 100), contention=pairs(cpu_gpu=120_000, gpu_cpu=5_000, dsp_cpu=7_000))
+    assert differences(before, before) == "no entry differs\n"
+    table = """no entry differs
+
+processor  beside  before   after
+---------  ------  ------  ------
+cpu        gpu     10.0 %  12.0 %
+dsp        cpu      0.0 %   0.7 %
+"""
+    assert differences(before, after) == table
 
 
 def test_it_cannot_change_in_a_run() -> None:

@@ -111,7 +111,19 @@ def differences(before: Profile, after: Profile, look: Look = WIDE, *, as_json: 
         )
         for row in rows
     ]
-    return table(header, shown, look, keys=4) if shown else "no entry differs\n"
+    entries = table(header, shown, look, keys=4) if shown else "no entry differs\n"
+    pairs = _other_slowdowns(before, after)
+    return f"{entries}\n{table(('processor', 'beside', 'before', 'after'), pairs, look, keys=2)}" if pairs else entries
+
+
+def _other_slowdowns(before: Profile, after: Profile) -> list[tuple[str, ...]]:
+    """The pairs of processors that slow each other by something else, each with by how much."""
+    known = [profile.contention.slowdowns_ppm() for profile in (before, after)]
+    return [
+        (*pair, *(f"{slowdowns.get(pair, 0) / 10_000:.1f} %" for slowdowns in known))
+        for pair in dict.fromkeys((*known[0], *known[1]))
+        if known[0].get(pair) != known[1].get(pair)
+    ]
 
 
 def _line(cost: Cost | None, macs: int) -> float | None:
