@@ -8,15 +8,22 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from leo_runtime import Runtime
+from leo_runtime import Runtime, solve
+from leo_runtime.dispatch.dispatcher import Dispatcher
+from leo_runtime.dispatch.events import FrameAdmitted, FrameDropped
+from leo_runtime.dispatch.memory import Room
+from leo_runtime.dispatch.memory_plan import make_memory_plan
+from leo_runtime.dispatch.plan import Plan
+from leo_runtime.dispatch.simulator import Simulator
 from leo_runtime.documents.hardware import Hardware
+from leo_runtime.documents.memory import Loader, MemoryProblem
 from leo_runtime.documents.profile import Profile
 from leo_runtime.documents.workload import Workload
 from leo_runtime.errors import DocumentError, GraphError, InputError, SolverError
 from leo_runtime.frame.ledger import run_ledger
 from leo_runtime.frame.lower import merge
 from leo_runtime.frame.records import FrameResult, Solved
-from leo_runtime.replay.compare import Placing, placing_on
+from leo_runtime.replay.compare import Compared, Placing, placing_on
 from leo_runtime.replay.frame_facts import frame_facts
 from leo_runtime.replay.log_reader import read_log
 from leo_runtime.replay.log_text import Lines
@@ -25,6 +32,9 @@ from leo_runtime.replay.regret import regret
 from leo_runtime.replay.why import whys
 from leo_runtime.report.frame_text import frame_text
 from leo_runtime.report.log_tables import write_tables
+from leo_runtime.report.replay_text import text as replay_text
+from leo_runtime.runtime.planner import without_loads
+from leo_runtime.terminal import WIDE
 from memory_runs import Case, Line, wrong
 from run_logs import replayed_into
 
@@ -174,8 +184,6 @@ def test_every_policy_answers_by_loading() -> None:
 
 
 def test_a_solver_of_ones_own_is_judged_with_loads() -> None:
-    from leo_runtime import solve
-
     results = played(*two_models(), solver=lambda problem: solve(problem, "greedy"))
     assert len(results[0].loads) == 2
     with pytest.raises(SolverError, match="A is not on cpu by then"):
@@ -370,3 +378,82 @@ def test_in_real_time_loads_are_told_and_take_no_time_of_their_own(tmp_path: Pat
         assert load.arrive_us <= first.stages[1].start_us
         assert second.loads == ()
         assert first.graphs[0].outputs["net"].tolist() == [8, 8]
+
+
+def test_a_replay_says_that_frames_are_placed_one_by_one(tmp_path: Path) -> None:
+    _, ended = replayed_into(tmp_path, *two_models(), length_us=100_000)
+    assert "weights are loaded to cpu: frames are placed one by one\n" in replay_text(Compared(ended, {}, {}, ()), WIDE)
+
+
+def planned(label: str, size: int, *, resident: bool, cap: int = 3_000_000) -> Plan:
+    """The plan of a frame of one stage, of 10 ms on the CPU, with weights that are there or are loaded."""
+    problem = MemoryProblem.from_dict(
+        {
+            "format": "leo-problem/3",
+            "name": label,
+            "weights": [{"label": label, "bytes": size}],
+            "loaders": [{"target": "cpu", "resource": "flash", "bytes_per_s": 100_000_000}],
+            "resources": [
+                {"name": "cpu", "memory_bytes": cap, "resident": [label] if resident else []},
+                {"name": "flash"},
+            ],
+            "stages": [
+                {
+                    "name": "run",
+                    "modes": [{"resource": "cpu", "duration_us": 10_000, "energy_nj": 1, "weights": [label]}],
+                }
+            ],
+        }
+    )
+    answer = solve(problem)
+    return make_memory_plan(problem, answer, without_loads(answer))
+
+
+def memory_of(cap: int = 3_000_000) -> Dispatcher:
+    room = Room(cap, Loader(target="cpu", resource="flash", bytes_per_s=100_000_000))
+    return Dispatcher({"cpu": 1, "flash": 1}, rooms={"cpu": room})
+
+
+def test_weights_that_are_gone_when_a_frame_begins_are_loaded_again() -> None:
+    simulator = Simulator(memory_of())
+    simulator.post(FrameAdmitted(0, 0, 0, planned("A", 1_000_000, resident=True)))
+    assert simulator.dispatcher.broken_invariants() == ()
+    assert simulator.drain()
+    (done,) = simulator.finished()
+    assert [(load.label, load.start_us, load.arrive_us) for load in done.loads] == [("A", 0, 10_000)]
+    assert [(run.outcome, run.start_us) for run in done.stages] == [("done", 10_000)]
+
+
+def test_a_stage_whose_weights_are_gone_fails_where_there_is_no_room() -> None:
+    simulator = Simulator(memory_of())
+    simulator.post(FrameAdmitted(0, 0, 0, planned("B", 2_000_000, resident=False)))
+    simulator.post(FrameAdmitted(0, 1, 0, planned("A", 1_500_000, resident=True)))
+    assert simulator.drain()
+    first, second = sorted(simulator.finished(), key=lambda done: done.frame)
+    assert [run.outcome for run in first.stages] == ["done"]
+    (run,) = second.stages
+    assert (run.outcome, run.error) == ("failed", "its weights `A` are no longer on `cpu`, and there is no room")
+
+
+def test_a_dropped_frame_leaves_what_it_was_loading() -> None:
+    simulator = Simulator(memory_of())
+    simulator.post(FrameAdmitted(0, 0, 0, planned("A", 1_000_000, resident=False)))
+    simulator.reach(5_000)
+    simulator.post(FrameDropped(5_000, 0, "no longer wanted"))
+    (done,) = simulator.finished()
+    assert [(load.label, load.arrive_us) for load in done.loads] == [("A", 10_000)]
+    assert simulator.dispatcher.lanes_ready_us("flash", 5_000) == (10_000,)
+    simulator.post(FrameAdmitted(5_000, 1, 5_000, planned("A", 1_000_000, resident=True)))
+    assert simulator.drain()
+    (again,) = simulator.finished()
+    assert again.loads == ()
+    assert [run.start_us for run in again.stages] == [10_000]
+
+
+def test_a_load_of_what_is_there_by_then_is_not_made() -> None:
+    simulator = Simulator(memory_of())
+    for frame in (0, 1):
+        simulator.post(FrameAdmitted(0, frame, 0, planned("A", 1_000_000, resident=False)))
+    assert simulator.drain()
+    loads = [load for done in simulator.finished() for load in done.loads]
+    assert [(load.label, load.start_us) for load in loads] == [("A", 0)]
