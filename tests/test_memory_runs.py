@@ -11,7 +11,7 @@ import pytest
 from leo_runtime import Runtime, solve
 from leo_runtime.dispatch.dispatcher import Dispatcher
 from leo_runtime.dispatch.events import FrameAdmitted, FrameDropped
-from leo_runtime.dispatch.memory import Room
+from leo_runtime.dispatch.memory import Found, Room
 from leo_runtime.dispatch.memory_plan import make_memory_plan
 from leo_runtime.dispatch.plan import Plan
 from leo_runtime.dispatch.simulator import Simulator
@@ -20,6 +20,7 @@ from leo_runtime.documents.memory import Loader, MemoryProblem
 from leo_runtime.documents.profile import Profile
 from leo_runtime.documents.workload import Workload
 from leo_runtime.errors import DocumentError, GraphError, InputError, SolverError
+from leo_runtime.frame.conditions import MemoryFound
 from leo_runtime.frame.ledger import run_ledger
 from leo_runtime.frame.lower import merge
 from leo_runtime.frame.records import FrameResult, Solved
@@ -33,6 +34,7 @@ from leo_runtime.replay.why import whys
 from leo_runtime.report.frame_text import frame_text
 from leo_runtime.report.log_tables import write_tables
 from leo_runtime.report.replay_text import text as replay_text
+from leo_runtime.runtime.memory_now import memory_now
 from leo_runtime.runtime.planner import without_loads
 from leo_runtime.terminal import WIDE
 from memory_runs import Case, Line, wrong
@@ -457,3 +459,42 @@ def test_a_load_of_what_is_there_by_then_is_not_made() -> None:
     assert simulator.drain()
     loads = [load for done in simulator.finished() for load in done.loads]
     assert [(load.label, load.start_us) for load in loads] == [("A", 0)]
+
+
+def test_equal_labels_count_once_where_weights_are_at_hand() -> None:
+    workload, hardware, profile = two_models(2_100_000, stores=[], loaders=[])
+    data = workload.model_dump(mode="json", exclude_defaults=True)
+    data["graphs"][0]["stages"][1]["params"]["weights"] = [{"label": "A", "bytes": 2_000_000}]
+    (result,) = played(Workload.from_dict(data), hardware, profile, frames=1)
+    assert result.graphs[0].outcome == "done"
+
+
+def test_a_frame_is_planned_beside_others_or_after_them() -> None:
+    """1 MB of 3 is left now, all of it when they are over; labels that do not fit into what is left are not offered."""
+    busy = Found("cpu", peak_bytes=2_000_000, over_us=70_000, there=("large", "small", "other"))
+    wanted = {"cpu": frozenset(("large", "small"))}
+    sizes = {"large": 1_500_000, "small": 400_000, "other": 1}
+    now = memory_now([busy], wanted, sizes, {"cpu": 3_000_000}, {"cpu": "flash"}, 50_000)
+    assert now.beside == (MemoryFound("cpu", 1_000_000, ("small",)),)
+    assert now.after == (MemoryFound("cpu", 3_000_000, ("small",)),)
+    assert now.over_us == {"cpu": 20_000, "flash": 20_000}
+    idle = Found("cpu", peak_bytes=0, over_us=50_000, there=("large", "small"))
+    now = memory_now([idle], wanted, sizes, {"cpu": 3_000_000}, {"cpu": "flash"}, 50_000)
+    assert now.beside == (MemoryFound("cpu", 3_000_000, ("large", "small")),)
+    assert now.over_us is None
+    endless = memory_now([busy], wanted, sizes, {"cpu": None}, {"cpu": "flash"}, 50_000)
+    assert endless.beside == (MemoryFound("cpu", None, ("large", "small")),)
+    assert endless.over_us is None
+
+
+def test_a_frame_that_finds_too_little_room_runs_when_the_one_before_is_over() -> None:
+    """Both need all of the memory; the second comes as the first runs."""
+    workload, hardware, profile = two_models()
+    data = workload.model_dump(mode="json", exclude_defaults=True)
+    data["graphs"][0].update(period_us=25_000, deadline_us=1_000_000)
+    with Runtime.simulated(Workload.from_dict(data), hardware, profile, compute=False) as runtime:
+        for at_us in (0, 25_000, 50_000):
+            runtime.submit(at_us, {})
+        results = sorted(runtime.drain(), key=lambda result: result.frame)
+    assert [one.graphs[0].end_us for one in results] == [50_100, 100_100, 150_100]
+    assert [[load.label for load in one.loads] for one in results] == [["A", "B"]] * 3
