@@ -18,7 +18,7 @@ from leo_runtime.documents.hardware import Processor
 from leo_runtime.documents.workload import Workload
 from leo_runtime.errors import DeviceUnavailableError, DocumentError, KernelError, LeoError
 from leo_runtime.frame.lower import merge
-from leo_runtime.operators.definition import StepClass
+from leo_runtime.operators.definition import Keeping, Work
 from servers import PATIENCE_S, Serving, free_port, module_of, remote, serving, until, write_workload
 
 SIGNAL = np.linspace(-1, 1, 100, dtype=np.float32)
@@ -101,13 +101,14 @@ def test_what_fails_there_is_told_here(workload: Workload, served: Serving) -> N
         assert kernel([SIGNAL]).shape == (2,)
 
 
-def test_a_state_that_is_an_object_goes_nowhere(workload: Workload, served: Serving) -> None:
+def test_what_keeps_state_stays_here(workload: Workload, served: Serving) -> None:
     level = stage(workload, "level")
-    keeps = replace(level.operator, step_class=StepClass(object, None, (), wants_news=False, resets=False))
+    keeping = Keeping(state_bytes=lambda *_: 4, work=lambda *_: Work(0, 0))
+    keeps = replace(level, operator=replace(level.operator, keeps=lambda _: keeping))
     with closing(remote(served.url)) as backend:
-        assert backend.supports(level, "default") and not backend.supports(replace(level, operator=keeps), "default")
+        assert backend.supports(level, "default") and not backend.supports(keeps, "default")
         with pytest.raises(KernelError, match="no server can run stage `level`"):
-            backend.load(replace(level, operator=keeps), "default")
+            backend.load(keeps, "default")
 
 
 @pytest.mark.parametrize(

@@ -55,12 +55,12 @@ class RemoteBackend:
         self.driver = f"{said.get('name', 'server')} {said.get('version', '')}".strip()[:200]
         self._session, self._numbers = secrets.token_hex(8), count()
 
-    def supports(self, stage: BoundStage, _variant: str, /) -> bool:
-        """Whether a server can run it: anything but what nobody computes, and an object of one's own as a state.
+    def supports(self, stage: BoundStage, variant: str, /) -> bool:
+        """Whether a server can run it: what nobody computes it cannot, nor what keeps state, which would start anew.
 
         Whether this server has it turns out as it is loaded.
         """
-        return not stage.operator.only_costs and stage.operator.step_class is None
+        return not stage.operator.only_costs and stage.keeping(variant) is None
 
     def load(self, stage: BoundStage, variant: str, /) -> Kernel:
         """Ask the server for the stage. Raises `KernelError`, `DeviceUnavailableError`."""
