@@ -310,7 +310,7 @@ def test_the_command_writes_the_page_beside_the_rows(
     monkeypatch.chdir(tmp_path)
     write_study(tmp_path, STUDY.replace("repetitions = 2", "repetitions = 1").replace("seconds = 1", "seconds = 0.1"))
     assert main(["report", "blinks.study.toml"]) == 2
-    assert "hint: `leo-runtime study run STUDY.toml` runs it" in capsys.readouterr().err
+    assert "hint: `leo-runtime study run STUDY` runs it" in capsys.readouterr().err
     assert main(["study", "run", "blinks.study.toml", "--jobs", "0"]) == 0
     capsys.readouterr()
     assert main(["report", "blinks.study.toml"]) == 0

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from leo_runtime.report.page.asked import Pairs
 from leo_runtime.report.page.front_table import Front, front_of_rows, front_table
@@ -16,6 +14,7 @@ from leo_runtime.report.page.run_page import HUES, Tile
 from leo_runtime.report.page.scales import seconds
 from leo_runtime.report.page.study_points import Measure, Point, figure, measures, points, short, value_text
 from leo_runtime.report.page.tables import Cell, Table, table
+from leo_runtime.report.study_published import published
 from leo_runtime.study.document import Axis, Study
 from leo_runtime.study.rows import Row, is_of_energy, windows_text
 
@@ -50,7 +49,7 @@ def study_page(of: StudyRows, name: str) -> str:
     front = front_of_rows(study, of.rows, axes)
     shown = _bounded(every, told, front, TABLE_CELLS // (len(axes) + len(told) + 2))
     across, up = _first_two(told)
-    colours, hues = _hues(shown, axes)
+    colours, of_points = hues(shown, axes)
     on_all = set() if front is None else {k for k, point in enumerate(shown) if front.has(point)}
     return page(
         "study.html",
@@ -61,13 +60,15 @@ def study_page(of: StudyRows, name: str) -> str:
         tiles=_tiles(of, every, told, axes, front),
         pairs=_asked(of),
         origins=(*_origins(of), *_derived(study)),
-        published=_flat(study.published),
+        published=published(study, every),
         heats=heat_maps(every, axes, told[:MAPPED]),
         axis_count=len(axes),
         measures=told,
         across=across,
         up=up,
-        pareto=None if across is None or up is None else pareto_chart("pareto", shown, across, up, axes, hues, on_all),
+        pareto=None
+        if across is None or up is None
+        else pareto_chart("pareto", shown, across, up, axes, of_points, on_all),
         colours=colours,
         front=None if front is None else front_table(front, study, of.rows, axes, told),
         points=_points_table(shown, told, axes),
@@ -122,16 +123,16 @@ def _bounded(every: Sequence[Point], told: Sequence[Measure], front: Front | Non
     return [one for k, one in enumerate(every) if k in keep or k % apart == 0][:most]
 
 
-def _hues(shown: Sequence[Point], axes: Sequence[str]) -> tuple[list[tuple[str, int]], list[int]]:
+def hues(shown: Sequence[Point], axes: Sequence[str]) -> tuple[list[tuple[str, int]], list[int]]:
     """The colours of points, by the first axis of names, or else the first of few values: what is told, and of each."""
     for wants_names in (True, False):
         for k, axis in enumerate(axes):
             values = list(dict.fromkeys(value_text(point.values[k]) for point in shown))
             names = any(isinstance(point.values[k], str) for point in shown)
             if 1 < len(values) <= HUES and (names or not wants_names):
-                hues = {value: at for at, value in enumerate(values)}
-                told = [(f"{axis} {value}", hue) for value, hue in hues.items()]
-                return told, [hues[value_text(point.values[k])] for point in shown]
+                numbers = {value: at for at, value in enumerate(values)}
+                told = [(f"{axis} {value}", hue) for value, hue in numbers.items()]
+                return told, [numbers[value_text(point.values[k])] for point in shown]
     return [], [0] * len(shown)
 
 
@@ -279,18 +280,3 @@ def _origins(of: StudyRows) -> Pairs:
 def _derived(study: Study) -> Pairs:
     """What figures are reckoned from."""
     return tuple((f"{one.name} is derived", one.source) for one in study.derived)
-
-
-def _flat(value: Any, path: str = "") -> Pairs:
-    """What is known from elsewhere, a line for each value of the document."""
-    if isinstance(value, Mapping):
-        return tuple(
-            pair for key, part in value.items() for pair in _flat(part, f"{path} {key}".strip().replace("_", " "))
-        )
-    if isinstance(value, list | tuple) and all(isinstance(part, str | int | float | bool) for part in value):
-        return ((path, ", ".join(value_text(part) for part in value)),)
-    if isinstance(value, list | tuple):
-        return tuple(pair for k, part in enumerate(value, 1) for pair in _flat(part, f"{path} {k}"))
-    return (
-        (path, value if isinstance(value, str) else short(value) if isinstance(value, float) else json.dumps(value)),
-    )
