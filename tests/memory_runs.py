@@ -13,6 +13,7 @@ from random import Random
 from typing import Any
 
 from leo_runtime import Runtime
+from leo_runtime.dispatch.simulator import Simulator
 from leo_runtime.documents.hardware import Hardware
 from leo_runtime.documents.profile import Profile
 from leo_runtime.documents.workload import Workload
@@ -20,6 +21,10 @@ from leo_runtime.frame.records import FrameResult
 from leo_runtime.replay.log_text import Lines, Questions
 
 Line = dict[str, Any]
+
+
+Lost = Sequence[tuple[str, int]]
+"""Processors, each with a time."""
 
 
 class Case:
@@ -52,7 +57,7 @@ class Case:
                     stage["chance_ppm"] = dice.choice((200_000, 500_000))
                 stages.append(stage)
                 working += out
-                for name_of in {"cpu", *dice.sample(processors, dice.randint(0, len(processors)))}:
+                for name_of in dict.fromkeys(("cpu", *dice.sample(processors, dice.randint(0, len(processors))))):
                     us = dice.randint(500, 15_000)
                     cost = {"processor": name_of, "operator": "cost", "stage": name, "fixed_us": us}
                     costs.append({**cost, "energy_nj": dice.randint(1, 10**6), "source": "modelled"})
@@ -118,8 +123,14 @@ class Case:
         self.profile = Profile.from_dict(profile)
         self.frames = dice.randint(3, 8)
 
-    def run(self) -> tuple[list[FrameResult], list[Line]]:
-        """The results of its frames, and the lines of a log of them."""
+    def run(self, *, with_faults: bool = False) -> tuple[list[FrameResult], list[Line], Lost]:
+        """The results of its frames, the lines of a log of them, and the processors that were lost meanwhile.
+
+        `with_faults`: some are, as frames run, and are found again.
+        """
+        dice, gone = Random(self.seed), set[str]()
+        lost: list[tuple[str, int]] = []
+        names = [processor.name for processor in self.hardware.processors]
         releases = sorted({k * graph.period_us for graph in self.workload.graphs for k in range(self.frames)})
         runtime = Runtime.simulated(
             self.workload, self.hardware, self.profile, solver="greedy", noise=self.noise_ppm, seed=self.seed
@@ -128,6 +139,17 @@ class Case:
         with runtime:
             for at_us in releases[: self.frames]:
                 runtime.submit(at_us, {})
+                if with_faults and dice.random() < 0.5:
+                    later_us, name = at_us + dice.randint(0, 15_000), dice.choice(names)
+                    assert isinstance(runtime._driver, Simulator)
+                    runtime._driver.reach(later_us)
+                    if name in gone:
+                        runtime.restore(name)
+                        gone.remove(name)
+                    elif len(gone) + 1 < len(names):
+                        runtime.lose(name)
+                        gone.add(name)
+                        lost.append((name, later_us))
                 results += runtime.results()
             results += runtime.drain()
             lines, questions = Lines(runtime.merged), Questions()
@@ -135,17 +157,21 @@ class Case:
         for result in sorted(results, key=lambda result: result.frame):
             digest, question = ("", "") if result.solved is None else questions.digest(result.solved)
             found += [json.loads(text) for text in (question, lines.frame(result, digest)) if text]
-        return results, found
+        return results, found, lost
 
 
-def wrong(lines: Sequence[Line], hardware: Line) -> Iterator[str]:
-    """What of a run's log breaks a rule of memory, or of its bounds; `hardware` is the machine's document."""
+def wrong(lines: Sequence[Line], hardware: Line, lost: Lost = ()) -> Iterator[str]:
+    """What of a run's log breaks a rule of memory, or of its bounds; `hardware` is the machine's document.
+
+    `lost` are processors that were lost, and when: what was in their memory is gone.
+    """
     questions = {line["question"]: line for line in lines if line["kind"] == "question"}
     frames = [line for line in lines if line["kind"] == "frame"]
     caps = {one["name"]: one.get("memory_bytes") for one in hardware["processors"]}
     yield from _loads(frames, hardware)
     for resource in [loader["target"] for loader in hardware["loaders"]]:
-        yield from _memory(frames, questions, resource, caps[resource])
+        gone_us = [at_us for name, at_us in lost if name == resource]
+        yield from _memory(frames, questions, resource, caps[resource], gone_us)
     yield from _bounds(frames, questions, hardware)
 
 
@@ -167,15 +193,17 @@ def _loads(frames: Sequence[Line], hardware: Line) -> Iterator[str]:
         yield from (f"{lane} loads two at a time: {a}, {b}" for a, b in pairwise(spans) if b[0] < a[1])
 
 
-def _memory(frames: Sequence[Line], questions: dict[str, Line], resource: str, cap: int | None) -> Iterator[str]:
+def _memory(
+    frames: Sequence[Line], questions: dict[str, Line], resource: str, cap: int | None, lost_us: Sequence[int]
+) -> Iterator[str]:
     """What is in a memory is what was loaded and has not gone; it is there for every run, and it fits."""
     # By time; at one time runs end, then what goes goes, then loads and runs begin.
-    events: list[tuple[int, int, str, str, int]] = []
+    events: list[tuple[int, int, str, str, int]] = [(at_us, 1, "lost", "", 0) for at_us in lost_us]
     for number, frame in enumerate(frames):
         for load in frame.get("loads", ()):
             if load["target"] == resource:
                 events.append((load["start_us"], 2, "load", load["label"], load["bytes"]))
-                events.append((load["arrive_us"], 3, "there", load["label"], 0))
+                events.append((load["arrive_us"], 3, "there", load["label"], load["start_us"]))
         gone = [one for one in frame.get("evicted", ()) if one["resource"] == resource]
         events += [(one["at_us"], 1, "gone", one["label"], 0) for one in gone]
         runs = [run for run in frame["stages"] if run["resource"] == resource and run["end_us"] > run["start_us"]]
@@ -190,6 +218,7 @@ def _memory(frames: Sequence[Line], questions: dict[str, Line], resource: str, c
                 events.append((run["start_us"], 5, "run", label, 0))
                 events.append((run["end_us"], 0, "end", label, 0))
     held: dict[str, int] = {}
+    since: dict[str, int] = {}
     there: set[str] = set()
     used: dict[str, int] = {}
     work: dict[str, int] = {}
@@ -197,9 +226,14 @@ def _memory(frames: Sequence[Line], questions: dict[str, Line], resource: str, c
         if what == "load":
             if name in held:
                 yield f"{name} is loaded to {resource} at {at_us}, where it is already"
-            held[name] = size
+            held[name], since[name] = size, at_us
         elif what == "there":
-            there.add(name)
+            if since.get(name) == size:
+                there.add(name)
+        elif what == "lost":
+            held.clear()
+            since.clear()
+            there.clear()
         elif what == "gone":
             if name not in held or used.get(name):
                 yield f"{name} goes from {resource} at {at_us}, where it is used or never was"
@@ -259,8 +293,8 @@ def main(runs: int, first: int) -> int:
     broken = frames = loads = gone = 0
     for seed in range(first, first + runs):
         case = Case(seed)
-        results, lines = case.run()
-        for text in wrong(lines, case.hardware.model_dump(mode="json", exclude_defaults=True)):
+        results, lines, lost = case.run(with_faults=seed % 2 == 1)
+        for text in wrong(lines, case.hardware.model_dump(mode="json", exclude_defaults=True), lost):
             print(f"run {seed}: {text}")
             broken += 1
         frames += len(results)

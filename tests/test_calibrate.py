@@ -348,7 +348,10 @@ def test_a_run_on_more_input_that_fails_leaves_the_rest(clock):
     effort = Effort(least_runs=3, neighbours=False)
     backends = {"cpu": BiggerBackend(clock, [100])}
     found = calibrate(workload(), HARDWARE, recording(), effort=effort, backends=backends, clock=clock)
-    assert [what for what, _ in found.missing] == ["loud on cpu, with more input"]
+    assert [what for what, _ in found.missing] == [
+        "loud on cpu, with more input",
+        "loud on cpu, with half and twice the input",
+    ]
     assert [(r.measurement.median_us, r.batch_points) for r in found.readings] == [(100, ())] * 2
 
 

@@ -11,13 +11,14 @@ import pytest
 from cost_workloads import profile_of, workload_of
 from leo_runtime.dispatch.contention import Contention as Contending
 from leo_runtime.documents.changes import changed
-from leo_runtime.documents.contention import Contention, Slowdown
+from leo_runtime.documents.contention import Contention, Slowdown, SlowdownMeasured
 from leo_runtime.documents.graph_builder import GraphBuilder
 from leo_runtime.documents.hardware import Hardware
 from leo_runtime.documents.profile import Profile
 from leo_runtime.documents.workload import Workload
 from leo_runtime.errors import DocumentError, InputError, ProfileError
 from leo_runtime.frame.records import FrameResult
+from leo_runtime.report.tables import differences, profile_table
 from leo_runtime.runtime.options import OptionChanges
 from leo_runtime.runtime.runtime import Runtime
 
@@ -235,6 +236,35 @@ def test_what_no_contention_can_be_is_told_with_its_place() -> None:
     workload, profile = alone(("a", "cpu", 100), contention=pairs(cpu_npu=1))
     with pytest.raises(ProfileError, match=r"`npu`, which is no processor .* at \$.contention.pairs\[0\].aggressor"):
         frame(workload, profile)
+
+
+def test_a_profile_is_shown_with_it() -> None:
+    measured = SlowdownMeasured(stages=6, runs=84, low_ppm=-6_407, high_ppm=753_034)
+    pair = Slowdown(victim="cpu", aggressor="gpu", slowdown_ppm=24_618, measurement=measured, source="measured")
+    _, profile = alone(("a", "cpu", 100), contention=Contention(expected_percent=50, pairs=(pair,)))
+    table = """
+processor  beside  longer by  stages    half of them  source
+---------  ------  ---------  ------  --------------  --------
+cpu        gpu         2.5 %       6  -0.6 to 75.3 %  measured
+
+plans reckon with 50 % of it
+"""
+    assert profile_table(profile).endswith(table)
+    assert profile_table(profile.model_copy(update={"contention": Contention()})) in profile_table(profile)
+
+
+def test_profiles_differ_in_it() -> None:
+    _, before = alone(("a", "cpu", 100), contention=pairs(cpu_gpu=100_000, gpu_cpu=5_000))
+    _, after = alone(("a", "cpu", 100), contention=pairs(cpu_gpu=120_000, gpu_cpu=5_000, dsp_cpu=7_000))
+    assert differences(before, before) == "no entry differs\n"
+    table = """no entry differs
+
+processor  beside  before   after
+---------  ------  ------  ------
+cpu        gpu     10.0 %  12.0 %
+dsp        cpu      0.0 %   0.7 %
+"""
+    assert differences(before, after) == table
 
 
 def test_it_cannot_change_in_a_run() -> None:

@@ -149,7 +149,7 @@ def test_no_modules_import_each_other() -> None:
 
 
 def test_rooms_are_few_and_know_few() -> None:
-    """Some thirty rooms with less than a hundred and forty arrows between them; the ground is one room."""
+    """Some thirty rooms with less than a hundred and forty-five arrows between them; the ground is one room."""
     ground = {name for names in FLOORS[:2] for name in names}
 
     def folder(module: str) -> str:

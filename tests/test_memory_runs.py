@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from leo_runtime import Runtime
@@ -38,14 +39,23 @@ def document(case: Case) -> Line:
 def test_no_memory_is_exceeded_and_runs_keep_their_bounds(seed: int) -> None:
     """Random machines, frames that overlap, noise and gates; `make long` has 300."""
     case = Case(seed)
-    results, lines = case.run()
+    results, lines, _ = case.run()
     assert list(wrong(lines, document(case))) == []
     assert {one.placement.status for one in results} <= {"optimal", "feasible"}
 
 
+@pytest.mark.parametrize("seed", [3, 24, 41])
+def test_no_memory_is_exceeded_where_processors_are_lost(seed: int) -> None:
+    case = Case(seed)
+    results, lines, lost = case.run(with_faults=True)
+    assert lost
+    assert list(wrong(lines, document(case), lost)) == []
+    assert any(run.outcome == "failed" for result in results for run in result.stages)
+
+
 def test_the_judge_of_runs_sees_what_is_wrong() -> None:
     case = Case(8)
-    _, lines = case.run()
+    _, lines, _ = case.run()
     frames = [line for line in lines if line.get("loads")]
     machine = document(case)
 
@@ -324,3 +334,39 @@ def test_no_run_with_loads_has_a_best_plan(tmp_path: Path) -> None:
         pytest.raises(InputError, match="there is no best plan of a run where weights are loaded"),
     ):
         regret(results, runtime.merged, runtime.modes, hardware)
+
+
+def test_in_real_time_loads_are_told_and_take_no_time_of_their_own(tmp_path: Path) -> None:
+    np.savez(tmp_path / "net.npz", weights_0=np.ones((8, 2), np.float32), bias_0=np.zeros(2, np.float32))
+    graph = {
+        "name": "g",
+        "period_us": 100_000,
+        "deadline_us": 10_000_000,
+        "stages": [
+            {"name": "heard", "operator": "window", "params": {"stream": "s", "samples": 8}},
+            {
+                "name": "net",
+                "operator": "dense",
+                "inputs": ["heard"],
+                "params": {"layers": [2], "model": str(tmp_path / "net.npz")},
+            },
+        ],
+    }
+    stream = {"name": "s", "kind": "motion", "rate_hz": 80, "channels": 1}
+    workload = Workload.from_dict({"format": "leo-workload/1", "name": "n", "streams": [stream], "graphs": [graph]})
+    costs = [{"processor": "cpu", "fixed_us": 100, "ps_per_mac": 1, "source": "modelled"}]
+    profile = Profile.from_dict({"format": "leo-profile/1", "name": "m", "hardware": "m", "costs": costs})
+    _, hardware, _ = two_models()
+    window = {"heard": np.ones(8, np.float32)}
+    for modelled_delays in (False, True):
+        with Runtime.live(workload, hardware, profile, modelled_delays=modelled_delays) as runtime:
+            runtime.submit(0, window)
+            (first,) = runtime.drain()
+            runtime.submit(first.graphs[0].end_us, window, graphs=["g"])
+            (second,) = runtime.drain()
+        (load,) = first.loads
+        assert load.label.startswith("dense ")
+        assert load.bytes == 72
+        assert load.arrive_us <= first.stages[1].start_us
+        assert second.loads == ()
+        assert first.graphs[0].outputs["net"].tolist() == [8, 8]

@@ -19,6 +19,8 @@ from leo_runtime.solver.memory import MEMORY_SOLVERS
 from leo_runtime.solver.memory_frames import Stay, _ways
 from leo_runtime.testing.memories import random_memory_problem, serial_us
 
+SEARCHING = ("exact", "greedy", "exhaustive", "oracle")
+"""The solvers that choose the order; policies have a fixed one."""
 STEPS = 4_000
 """How far everything is tried; what is not finished then is compared with the others alone."""
 
@@ -90,6 +92,25 @@ def test_the_makespan_is_between_its_bound_and_everything_in_turn(seed: int) -> 
     assert answer.bounds[0] <= answer.criteria.makespan <= serial_us(problem, answer)
     least = max((run.end_us - run.start_us for run in answer.stages), default=0)
     assert least <= answer.criteria.makespan
+
+
+def test_policies_keep_the_rules_and_their_preferences() -> None:
+    """Each with what its modes have to load; never better than the best, and no worse than nothing."""
+    answered = 0
+    for seed in range(12):
+        problem = random_memory_problem(seed)
+        best = attempt(problem, "exact")
+        for policy in ("single", "cpu-only", "dsp-first", "gpu-first"):
+            answer = attempt(problem, policy)
+            if answer is None:
+                continue
+            assert check_memory(problem, answer).ok
+            if answer.status == "infeasible":
+                assert best is None or best.status == "infeasible"
+                continue
+            answered += 1
+            assert best is not None and value(problem, best) <= value(problem, answer)
+    assert answered > 12
 
 
 def test_a_question_without_weights_has_the_answer_of_a_frame() -> None:
@@ -166,7 +187,7 @@ QUEUE: dict[str, Any] = {
 }
 
 
-@pytest.mark.parametrize("solver", MEMORY_SOLVERS)
+@pytest.mark.parametrize("solver", SEARCHING)
 def test_loading_goes_on_while_something_runs_as_far_as_there_is_room(solver: str) -> None:
     if solver == "oracle":
         pytest.importorskip("ortools", reason="the extra `oracle` is not installed")
@@ -267,7 +288,7 @@ def test_infeasible_says_which_rule_and_whose_weights() -> None:
     )
 
 
-@pytest.mark.parametrize("solver", MEMORY_SOLVERS)
+@pytest.mark.parametrize("solver", SEARCHING)
 def test_the_largest_quantities_are_counted_or_refused(solver: str) -> None:
     if solver == "oracle":
         pytest.importorskip("ortools", reason="the extra `oracle` is not installed")

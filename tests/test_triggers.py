@@ -11,6 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cost_workloads import profile_of, workload_of
+from daemons import CONFIG, WORKLOAD, write
+from leo_runtime.daemon.config import DaemonConfig
+from leo_runtime.daemon.loading import load
 from leo_runtime.documents.changes import changed
 from leo_runtime.documents.graph_builder import GraphBuilder
 from leo_runtime.documents.hardware import Hardware
@@ -212,3 +215,11 @@ def test_a_recording_of_nothing_has_every_kind_of_stream() -> None:
     assert recording.window("mic", 1_000_000, 160).shape == (160, 2)
     assert recording.window("beats", 1_000_000, 2).tolist() == [[0, -1], [0, -1]]
     assert not any(np.asarray(samples).any() for samples in recording.samples.values())
+
+
+def test_a_daemon_refuses_a_trigger_before_it_runs(tmp_path: Path) -> None:
+    write(tmp_path, CONFIG)
+    text = WORKLOAD.replace("period_us = 100_000", "period_us = 100_000\ntrigger = { jitter_us = 5 }")
+    (tmp_path / "workload.toml").write_text(text)
+    with pytest.raises(InputError, match="graph `loud` of workload `levels` has a `trigger`"):
+        load(DaemonConfig.from_file(tmp_path / "leo.toml"), tmp_path)

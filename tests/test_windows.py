@@ -28,7 +28,7 @@ from leo_runtime.runtime.planned import Investment
 from leo_runtime.runtime.runtime import Runtime
 from leo_runtime.runtime.windows import Planning, slack_us
 from leo_runtime.solver import solve
-from leo_runtime.solver.context import Context
+from leo_runtime.solver.context import RECENT, Context
 from leo_runtime.solver.window import solve_window
 
 HYPERPERIOD_US = 400_000
@@ -255,6 +255,30 @@ def test_a_solver_of_ones_own_may_be_asked_about_a_frame_and_told_when() -> None
         runtime.submit(100_000, {})
         runtime.drain()
     assert told == [Context(100_000)]
+
+
+@pytest.mark.parametrize("stages", [0, 30])
+def test_a_solver_that_takes_a_context_is_asked_at_every_release_and_told_what_was(stages: int) -> None:
+    told: list[tuple[int, list[int]]] = []
+    asked: list[str] = []
+
+    def knowing(problem: Any, context: Context) -> Any:
+        told.append((context.time_us, [frame.frame for frame in context.before]))
+        return solve(problem, "greedy")
+
+    def plain(problem: Any) -> Any:
+        asked.append(problem.name)
+        return solve(problem, "greedy")
+
+    for solver in (knowing, plain):
+        with four(solver=solver, window_stages=stages) as runtime:
+            periodic(runtime, 2 * HYPERPERIOD_US)
+    releases = sorted({at_us for at_us, _ in told})
+    assert len(releases) > len(asked)
+    ended = dict(told)
+    assert ended[releases[0]] == []
+    assert ended[releases[-1]][-3:] == [len(releases) - 4, len(releases) - 3, len(releases) - 2]
+    assert max(map(len, ended.values())) <= RECENT
 
 
 def test_an_answer_in_the_form_of_a_frame_is_completed() -> None:

@@ -55,6 +55,13 @@ def load(config: DaemonConfig, folder: Path) -> Loaded:
                 trust.require_program(program, "it")
         except LeoError as error:
             raise InputError(f"source `{name}`: {error}", hint=error.hint) from None
+    drawn = next((graph.name for graph in workload.graphs if graph.trigger.is_drawn), None)
+    if drawn is not None:
+        raise InputError(
+            f"graph `{drawn}` of workload `{workload.name}` has a `trigger`, which replays and studies draw from; what "
+            "is sensed goes by periods",
+            hint="leave out its `trigger`",
+        )
     graphs = {graph.name for graph in workload.graphs}
     sinks = named(config.sinks)
     for name, sink in sinks.items():

@@ -55,3 +55,7 @@ cdef class Dispatcher:
     cdef Stage _running(self, number, name, attempt)
     @cython.locals(frame=Frame)
     cdef Send _on_its_way(self, event)
+
+
+@cython.locals(lane=Lane)
+cdef bint _all_suspect(list lanes, now_us) except -1

@@ -39,7 +39,7 @@ cdef class Send:
     cdef public Stage stage
     cdef public object link, lane
     cdef public tuple key
-    cdef public object planned_us, bytes, wait, state, start_us, sent_us, arrive_us
+    cdef public object planned_us, bytes, sending_us, wait, state, start_us, sent_us, arrive_us
     cdef public FrameSpan span
 
 
@@ -65,6 +65,9 @@ cdef class Supply:
     cdef public object held_until_us
     cdef public bint is_told
 
+    @cython.locals(lane=Lane)
+    cpdef bint is_busy(self) except -1
+
 
 cdef class Lane:
     cdef public object resource, index, ready_us, number
@@ -75,6 +78,7 @@ cdef class Lane:
     cdef public object ended_us
 
     cpdef free_us(self, now_us, without=*)
+    cpdef bint is_suspect(self, now_us) except -1
 
 
 cpdef Stage planned_stage(Frame frame, name, planned, index)

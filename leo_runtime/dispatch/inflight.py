@@ -27,42 +27,47 @@ SUSPECT_LEAST_US = 100_000
 OVER = ("done", "cancelled", "failed")
 
 
-@dataclass(eq=False)
 class Frame:
     """A frame in flight."""
 
-    number: int
-    release_us: int
-    give_up_us: int | None
-    plan: Plan
-    stages: dict[str, Stage] = field(default_factory=dict)
-    sends: dict[tuple[str, str], Send] = field(default_factory=dict)
-    """The transfers, by stage and target."""
-    spans: list[FrameSpan] = field(default_factory=list)
-    """Those that are not over."""
-    awake: list[SpanRecord] = field(default_factory=list)
-    """Those that are, as far as anything was awake."""
-    wakes: list[tuple[str, int]] = field(default_factory=list)
-    waits_given_up: int = 0
-    admitted_us: int = 0
-    gates: set[str] = field(default_factory=set)
-    """Those that transfers and wake-ups wait for."""
-    windowed: bool = False
-    """Its plan is that of a window, or has become so."""
-    past: list[StageRecord] = field(default_factory=list)
-    """Attempts that failed."""
-    open: int = 0
-    """Stages that are not over, and transfers on their way."""
-    reduced: bool = False
-    """A gate closed, a stage failed or made nothing for some: every end may now decide what others come to."""
-    started: bool = False
-    skipped: bool = False
-    serial: int = 0
-    limit_us: int | None = None
-    """No run of it is given up before; None: none is."""
-    memory: FrameMemory | None = None
-    """What it has in memory; None: its machine has no loaders."""
-    loads: dict[int, Load] = field(default_factory=dict)
+    # No dataclass: compiled, one with factories imports `dataclasses` each time that it is made.
+
+    def __init__(
+        self, number: int, release_us: int, give_up_us: int | None, plan: Plan, windowed: bool, now_us: int
+    ) -> None:
+        """It is admitted now. `windowed`: its plan is that of a window."""
+        self.number = number
+        self.release_us = release_us
+        self.give_up_us = give_up_us
+        self.plan = plan
+        self.stages: dict[str, Stage] = {}
+        self.sends: dict[tuple[str, str], Send] = {}
+        """The transfers, by stage and target."""
+        self.spans: list[FrameSpan] = []
+        """Those that are not over."""
+        self.awake: list[SpanRecord] = []
+        """Those that are, as far as anything was awake."""
+        self.wakes: list[tuple[str, int]] = []
+        self.waits_given_up = 0
+        self.admitted_us = now_us
+        self.gates: set[str] = set()
+        """Those that transfers and wake-ups wait for."""
+        self.windowed = windowed
+        """Its plan is that of a window, or has become so."""
+        self.past: list[StageRecord] = []
+        """Attempts that failed."""
+        self.open = 0
+        """Stages that are not over, and transfers on their way."""
+        self.reduced = False
+        """A gate closed, a stage failed or made nothing for some: every end may now decide what others come to."""
+        self.started = False
+        self.skipped = False
+        self.serial = 0
+        self.limit_us: int | None = None
+        """No run of it is given up before; None: none is."""
+        self.memory: FrameMemory | None = None
+        """What it has in memory; None: its machine has no loaders."""
+        self.loads: dict[int, Load] = {}
 
     def job(self, use: Use) -> Job:
         """What a use of its plan is now."""
@@ -83,7 +88,8 @@ class Frame:
         """A new transfer, instead of any other of that output to that target."""
         self.serial += 1
         key = (start_us, 0, self.number, self.serial)
-        send = Send(self, stage, self.plan.links[stage.resource, target], lane, key, start_us, stage.mode.output_bytes)
+        link, size = self.plan.links[stage.resource, target], stage.mode.output_bytes
+        send = Send(self, stage, link, lane, key, start_us, size, link.sending_us(size))
         self.sends[stage.name, target] = send
         return send
 
@@ -175,6 +181,8 @@ class Send:
     key: Key
     planned_us: int
     bytes: int
+    sending_us: int
+    """How long it takes."""
     wait: Wait | None = None
     """The gates it still waits for; times are from the frame's release."""
     state: Literal["waiting", "sending", "travelling", "arrived", "dropped"] = "waiting"
@@ -195,21 +203,22 @@ class Send:
 
     def lasts_us(self) -> int:
         """How long it is planned to take."""
-        return self.link.sending_us(self.bytes)
+        return self.sending_us
 
     def record(self) -> SendRecord:
         """What became of it."""
+        link = self.link
         return SendRecord(
-            stage=self.stage.name,
-            source=self.link.source,
-            target=self.link.target,
-            resource=self.link.resource,
-            lane=self.lane,
-            planned_start_us=self.planned_us,
-            start_us=self.start_us,
-            sent_us=self.sent_us,
-            arrive_us=self.arrive_us,
-            nj=self.link.sending_nj(self.bytes),
+            self.stage.name,
+            link.source,
+            link.target,
+            link.resource,
+            self.lane,
+            self.planned_us,
+            self.start_us,
+            self.sent_us,
+            self.arrive_us,
+            link.sending_nj(self.bytes),
         )
 
 
@@ -317,7 +326,10 @@ class Supply:
 
     def is_busy(self) -> bool:
         """Whether a lane of it is occupied."""
-        return any(lane.busy is not None or lane.given_up is not None for lane in self.lanes)
+        for lane in self.lanes:  # noqa: SIM110  # Compiled, a generator takes ten times as long.
+            if lane.busy is not None or lane.given_up is not None:
+                return True
+        return False
 
 
 @dataclass(eq=False)
@@ -407,7 +419,7 @@ def expected_end_us(planned_us: int, now_us: int) -> int:
 
 def occupies(send: Send) -> bool:
     """Whether it takes a lane for some time; what sends for 0 us overlaps nothing."""
-    return send.link.resource is not None and send.lasts_us() > 0
+    return send.sending_us > 0 and send.link.resource is not None
 
 
 def is_fed(stage: Stage) -> bool:

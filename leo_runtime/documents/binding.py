@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -100,13 +100,22 @@ class BoundStage:
 
     def signature(self, variant: str) -> str:
         """What a profile knows the stage by: operator, shapes, and a digest of the parameters, no path in it."""
+        return self._called(self.params[variant].model_dump(mode="json"), self.input_shapes)
+
+    def family(self, variant: str) -> str:
+        """What stages have in common that differ in the length of what they read alone: `signature` without that."""
         params = self.params[variant].model_dump(mode="json")
+        if self.operator.is_source:
+            params.pop("samples", None)
+        return self._called(params, [("*", *shape[1:]) for shape in self.input_shapes])
+
+    def _called(self, params: dict[str, Any], shapes: Sequence[Sequence[int | str]]) -> str:
         for key in file_parameters(self.operator):
             if params.get(key) is not None:
                 params[key] = Path(params[key]).name
         digest = hashlib.sha256(json.dumps(params, sort_keys=True).encode()).hexdigest()[:8]
-        shapes = ",".join("x".join(map(str, shape)) for shape in self.input_shapes)
-        return f"{self.operator.name}({shapes})#{digest}"
+        shown = ",".join("x".join(map(str, shape)) for shape in shapes)
+        return f"{self.operator.name}({shown})#{digest}"
 
 
 def _file_digest(path: Path) -> str:

@@ -194,7 +194,7 @@ def _new_cost(one: _Priced, path: CostPath, change: str, hardware: Hardware, *, 
 def _own(one: _Priced) -> dict[str, Any]:
     """What makes an entry the stage's own."""
     by = "stage" if one.stage.operator.only_costs else "signature"
-    return {"operator": one.stage.operator.name, by: _holds_for(one.stage, one.variant)}
+    return {"operator": one.stage.operator.name, "family": None, by: _holds_for(one.stage, one.variant)}
 
 
 def _scaled(cost: Cost, path: CostPath, change: str, active_mw: int) -> Cost | None:

@@ -1,8 +1,9 @@
 """What a stage costs where: the document `leo-profile/1`, with how each figure was come by.
 
 A cost is a line: `fixed_us` plus so much for every multiply-accumulate and every byte. An entry of one stage
-(`signature`) goes before an entry of its operator, which goes before one of any operator (`*`). A stage of operator
-`cost` has entries by its name (`stage`), and by nothing else.
+(`signature`) goes before one of all that differ from it in the length of what they read alone (`family`), which goes
+before an entry of its operator, and that before one of any operator (`*`). A stage of operator `cost` has entries by
+its name (`stage`), and by nothing else.
 """
 
 from __future__ import annotations
@@ -58,6 +59,8 @@ class Cost(Value):
     variant: Name = DEFAULT_VARIANT
     signature: Name | None = None
     """The one stage this holds for (`BoundStage.signature`); None: any stage of the operator."""
+    family: Name | None = None
+    """The stages this holds for that differ in the length of what they read alone (`BoundStage.family`)."""
     stage: Name | None = None
     """The stage of operator `cost` this holds for, by its name in the workload."""
     fixed_us: Quantity = 0
@@ -79,13 +82,15 @@ class Cost(Value):
                 reject(f"an entry of operator `{ONLY_COSTS}` is for one stage, by its name", "$.stage", self.stage)
             if self.energy_nj is not None:
                 reject("energy_nj is of a stage by its name; others have power_mw", "$.energy_nj", self.energy_nj)
+            if self.signature is not None and self.family is not None:
+                reject("an entry is for one stage or for its family, not for both", "$.family", self.family)
             return self
         if self.operator == ANY_OPERATOR:
             object.__setattr__(self, "operator", ONLY_COSTS)
         if self.operator != ONLY_COSTS:
             says = f"an entry for a stage by its name is of operator `{ONLY_COSTS}`, or leaves it out"
             reject(f"{says}, got `{self.operator}`", "$.operator", self.operator)
-        for key in ("signature", "ps_per_mac", "ps_per_byte"):
+        for key in ("signature", "family", "ps_per_mac", "ps_per_byte"):
             if value := getattr(self, key):
                 reject(f"{key} does nothing for stage `{self.stage}`, which has fixed_us alone", f"$.{key}", value)
         if self.power_mw is not None and self.energy_nj is not None:
@@ -186,6 +191,8 @@ class Profile(Document):
         name = stage.operator.name
         if (entry := entries.get((processor, name, variant, stage.signature(variant)))) is not None:
             return entry
+        if (entry := entries.get((processor, name, variant, stage.family(variant)))) is not None:
+            return entry
         as_int8 = entries.get((processor, name, INT8_VARIANT, None))
         if as_int8 is not None and variant != INT8_VARIANT and stage.work(variant).is_int8:
             return as_int8
@@ -245,4 +252,4 @@ def _slowed(cost: Cost) -> Cost:
 
 
 def _key(cost: Cost) -> tuple[str, str, str, str | None]:
-    return cost.processor, cost.operator, cost.variant, cost.holds_for
+    return cost.processor, cost.operator, cost.variant, cost.holds_for or cost.family

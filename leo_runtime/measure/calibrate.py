@@ -2,8 +2,10 @@
 
 A stage is given real inputs: a window of a recording, and what the stages before it made of that. Its cold start
 (loading and the first run) is kept apart from warm runs, which are repeated until their median is steady. It is then
-measured on several times its input, which gives a fixed and a growing part, on all lanes of a processor at once, and
-beside busy neighbours. Energy is read where the machine offers it. A machine that was busy before is reported.
+measured on several times its input, which gives a fixed and a growing part, on half and twice its input in turns with
+its own, which foretells what other lengths take, on all lanes of a processor at once, and beside busy neighbours: all
+of them, and one at a time, which gives how much processors slow each other. Energy is read where the machine offers it.
+A machine that was busy before is reported.
 """
 
 from __future__ import annotations
@@ -15,7 +17,8 @@ from dataclasses import dataclass, replace
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
-from statistics import median
+from statistics import median, quantiles
+from typing import TypedDict
 
 import numpy as np
 
@@ -23,6 +26,7 @@ from leo_runtime.backend import Backend, driver_of
 from leo_runtime.backend.machine import Machine, open_backends
 from leo_runtime.clock import Clock, WallClock
 from leo_runtime.documents.binding import BoundStage
+from leo_runtime.documents.contention import Contention, Slowdown, SlowdownMeasured
 from leo_runtime.documents.hardware import Hardware
 from leo_runtime.documents.profile import ClockMhz, Cost, Device, Measurement, Profile
 from leo_runtime.documents.workload import Workload
@@ -41,8 +45,10 @@ from leo_runtime.measure.measure import (
     load,
     over_batches,
     over_lanes,
+    over_nearby,
     over_steps,
     run_warm,
+    slowed_by,
     summed_up,
 )
 from leo_runtime.measure.model_inputs import given_to
@@ -55,6 +61,10 @@ MEASURED = "measured"
 BUSY_PERCENT = 30
 """Where the CPU is busier than this before measuring begins, times are not to be trusted."""
 
+LEAST_SLOWED_US = 100
+"""Shorter stages say nothing of how much a neighbour slows them."""
+STAGES_SLOWED = 6
+"""How many stages of a processor are measured beside each other one, at the most."""
 WATCHED_US = 500_000
 """How long a machine is watched to see how busy it is."""
 
@@ -73,6 +83,8 @@ class Reading:
     """Whether the machine's own counters say so; otherwise it is a device's model."""
     batch_points: tuple[tuple[int, int], ...] = ()
     """(MACs, median us) of runs on several times the input."""
+    nearby_points: tuple[tuple[int, int], ...] = ()
+    """(MACs, us) of runs on half and twice the input, in turns with its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,14 +128,16 @@ def calibrate(
         energy = _energy(sources, clock, missing)
         measuring = _Measuring(hardware, machine, effort, clock, energy, missing, Readings(merged))
         values: dict[str, np.ndarray] = {}
+        pairs: tuple[Slowdown, ...] = ()
         for done, stage in enumerate(merged.stages):
             progress(stage.name, done, len(merged.stages))
-            inputs = _inputs(stage, merged, values, recording)
+            inputs = stage_inputs(stage, merged, values, recording)
             output = measuring.stage(stage.name, stage.bound, inputs)
             values[stage.name] = _zeros(stage.bound) if output is None else output
         if effort.neighbours:
             progress("beside busy neighbours", len(merged.stages), len(merged.stages))
             measuring.beside_neighbours()
+            pairs = measuring.slowdowns()
         progress("", len(merged.stages), len(merged.stages))
         profile = Profile(
             format="leo-profile/1",
@@ -131,6 +145,7 @@ def calibrate(
             hardware=hardware.name,
             device=this_device(machine.backends),
             costs=_costs(measuring.readings),
+            contention=Contention(pairs=pairs),
         )
     measured = {reading.stage.name for reading in measuring.readings}
     unmeasured = tuple(stage.name for stage in merged.stages if stage.bound.name not in measured)
@@ -177,15 +192,45 @@ class _Measuring:
 
     def beside_neighbours(self) -> None:
         """Measure every stage again beside the longest stage of every other processor."""
-        longest: dict[str, Loaded] = {}
-        for i in sorted(range(len(self.readings)), key=lambda i: self.readings[i].measurement.median_us):
-            longest[self._loaded[i].processor] = self._loaded[i]
+        longest = self._longest()
         for i, loaded in enumerate(self._loaded):
             others = [other for processor, other in longest.items() if processor != loaded.processor]
             if others:
                 with self._kept(f"{loaded.stage.name} on {loaded.processor}, beside busy neighbours"):
                     beside_us = beside(others, loaded, self._effort, self._clock, self._energy)
                     self._note(i, beside_us=beside_us)
+
+    def slowdowns(self) -> tuple[Slowdown, ...]:
+        """By how much each processor slows each other one: the median over some stages of it."""
+        found: list[Slowdown] = []
+        longest = self._longest()
+        for victim in longest:
+            stages = self._to_be_slowed(victim)
+            for name, aggressor in longest.items():
+                if name == victim or not stages:
+                    continue
+                with self._kept(f"how much `{name}` slows `{victim}`"):
+                    found.append(_slowdown(victim, name, [self._slowed(aggressor, stage) for stage in stages]))
+        return tuple(found)
+
+    def _slowed(self, aggressor: Loaded, victim: Loaded) -> tuple[float, int]:
+        return slowed_by(aggressor, victim, self._effort, self._clock)
+
+    def _longest(self) -> dict[str, Loaded]:
+        """The longest stage of each processor."""
+        by_time = sorted(range(len(self.readings)), key=lambda i: self.readings[i].measurement.median_us)
+        return {self._loaded[i].processor: self._loaded[i] for i in by_time}
+
+    def _to_be_slowed(self, processor: str) -> list[Loaded]:
+        """Some stages of a processor, from the shortest of a length that tells to the longest."""
+        there = [
+            (reading.measurement.median_us, i)
+            for i, reading in enumerate(self.readings)
+            if reading.processor == processor and reading.measurement.median_us >= LEAST_SLOWED_US
+        ]
+        ranked = [self._loaded[i] for _, i in sorted(there)]
+        step = max(1, -(-len(ranked) // STAGES_SLOWED))
+        return ranked[::step]
 
     def _alone(
         self, stage: BoundStage, variant: str, processor: str, backend: Backend, inputs: list[np.ndarray]
@@ -220,6 +265,10 @@ class _Measuring:
         with self._kept(f"{where}, with more input"):
             points = over_batches(loaded, backend, self._effort, self._clock, self._energy)
             self.readings[-1] = replace(self.readings[-1], batch_points=points)
+        with self._kept(f"{where}, with half and twice the input"):
+            median_us = self.readings[-1].measurement.median_us
+            nearby = over_nearby(loaded, backend, median_us, self._effort, self._clock)
+            self.readings[-1] = replace(self.readings[-1], nearby_points=nearby)
         with self._kept(f"{where}, on all lanes at once"):
             lanes = self._lanes.get(loaded.processor, 1)
             self._note(-1, lanes_us=over_lanes(loaded, backend, lanes, self._effort, self._clock, self._energy))
@@ -311,46 +360,117 @@ def _zeros(stage: BoundStage) -> np.ndarray:
     return filled(stage.several) if stage.several else np.zeros(stage.output_shape, np.float32)
 
 
-def _inputs(
+def stage_inputs(
     stage: MergedStage, merged: MergedWorkload, values: Mapping[str, np.ndarray], recording: Recording
 ) -> list[np.ndarray]:
+    """What a stage is given: a window from the middle of a recording, or what the stages before it gave, by name."""
     if stage.bound.operator.is_source:
         params = next(iter(stage.bound.params.values()))
         return [recording.window(params.stream, recording.lasts_us([params.stream]) // 2, params.samples)]
     return given_to(stage, merged, values)
 
 
-def _cost(reading: Reading) -> Cost:
-    """The entry of one stage. At its own size it gives the median; what grows with the work is known from batches."""
-    macs, median_us = reading.stage.work(reading.variant).macs, reading.measurement.median_us
-    fixed_us, ps_per_mac = median_us, 0
-    if reading.batch_points and macs:
-        ps_per_mac = min(fit_line([(macs, median_us), *reading.batch_points])[1], median_us * 1_000_000 // macs)
-        fixed_us = max(0, median_us + (-macs * ps_per_mac // 1_000_000))
-    return Cost(
-        processor=reading.processor,
-        operator=reading.stage.operator.name,
-        variant=reading.variant,
-        signature=reading.stage.signature(reading.variant),
-        fixed_us=fixed_us,
-        ps_per_mac=ps_per_mac,
-        power_mw=reading.power_mw,
-        energy_from="measured" if reading.measured_power else "modelled",
-        measurement=reading.measurement,
+def _slowdown(victim: str, aggressor: str, slowed: Sequence[tuple[float, int]]) -> Slowdown:
+    """A pair's, of how many times as long each stage took and of how many runs."""
+    more_ppm = [round((times - 1) * 1_000_000) for times, _ in slowed]
+    low, _, high = quantiles(more_ppm, n=4, method="inclusive") if len(more_ppm) > 1 else more_ppm * 3
+    return Slowdown(
+        victim=victim,
+        aggressor=aggressor,
+        slowdown_ppm=max(0, round(median(more_ppm))),
+        measurement=SlowdownMeasured(
+            stages=len(slowed), runs=sum(runs for _, runs in slowed), low_ppm=round(low), high_ppm=round(high)
+        ),
         source=MEASURED,
     )
 
 
+def _cost(reading: Reading) -> Cost:
+    """The entry of one stage. At its own size it gives the median; what grows with the work is known from batches."""
+    return _entry(
+        reading,
+        _line(reading, reading.batch_points),
+        signature=reading.stage.signature(reading.variant),
+        power_mw=reading.power_mw,
+        measurement=reading.measurement,
+    )
+
+
+def _line(reading: Reading, points: Sequence[tuple[int, int]]) -> tuple[int, int]:
+    """(fixed_us, ps_per_mac) of a line through the median at the stage's own size, as steep as these points are."""
+    macs, median_us = reading.stage.work(reading.variant).macs, reading.measurement.median_us
+    if not points or not macs:
+        return median_us, 0
+    ps_per_mac = min(fit_line([(macs, median_us), *points])[1], median_us * 1_000_000 // macs)
+    return max(0, median_us + (-macs * ps_per_mac // 1_000_000)), ps_per_mac
+
+
+def _entry(
+    reading: Reading,
+    line: tuple[int, int],
+    *,
+    power_mw: int | None,
+    signature: str | None = None,
+    family: str | None = None,
+    measurement: Measurement | None = None,
+    measured_power: bool | None = None,
+) -> Cost:
+    """An entry for the reading's processor, operator and variant, narrowed by what else is given."""
+    is_measured = reading.measured_power if measured_power is None else measured_power
+    return Cost(
+        processor=reading.processor,
+        operator=reading.stage.operator.name,
+        variant=reading.variant,
+        signature=signature,
+        family=family,
+        fixed_us=line[0],
+        ps_per_mac=line[1],
+        power_mw=power_mw,
+        energy_from="measured" if is_measured else "modelled",
+        measurement=measurement,
+        source=MEASURED,
+    )
+
+
+def _families(readings: Sequence[Reading]) -> Iterator[Cost]:
+    """For stages that were measured at another length: a line for each family, near the lengths that it was."""
+    groups: dict[tuple[str, str, str], list[Reading]] = {}
+    for reading in readings:
+        if reading.nearby_points:
+            family = reading.stage.family(reading.variant)
+            groups.setdefault((reading.processor, family, reading.variant), []).append(reading)
+    for (_, family, _), group in groups.items():
+        own = {one.stage.work(one.variant).macs: one.measurement.median_us for one in group}
+        if len(own) == 1:
+            line = _line(group[0], group[0].nearby_points)
+        else:
+            line = fit_line([*own.items(), *(point for one in group for point in one.nearby_points)])
+        yield _entry(group[0], line, family=family, **_power(group))
+
+
+def _power(group: Sequence[Reading]) -> _Power:
+    """What several readings draw."""
+    powers = [reading.power_mw for reading in group if reading.power_mw is not None]
+    measured = all(reading.measured_power for reading in group if reading.power_mw is not None)
+    return {"power_mw": round(median(powers)) if powers else None, "measured_power": bool(powers) and measured}
+
+
+class _Power(TypedDict):
+    power_mw: int | None
+    measured_power: bool
+
+
 def _costs(readings: Sequence[Reading]) -> tuple[Cost, ...]:
-    """An entry for each stage that was measured, and a line through those of each operator for stages that were not."""
+    """An entry for each stage that was measured, a line for each family of stages, and one for each operator."""
     costs = [_cost(reading) for reading in readings]
     # The same stage may be in a workload under two names.
     entries = {(cost.processor, cost.signature, cost.variant): cost for cost in costs}
+    entries |= {(cost.processor, cost.family, cost.variant): cost for cost in _families(readings)}
     groups: dict[tuple[str, str, str], list[Reading]] = {}
     for reading in readings:
         groups.setdefault((reading.processor, reading.stage.operator.name, reading.variant), []).append(reading)
     for (processor, operator, variant), group in groups.items():
-        fixed_us, ps_per_mac = fit_line(
+        line = fit_line(
             [
                 point
                 for reading in group
@@ -360,18 +480,7 @@ def _costs(readings: Sequence[Reading]) -> tuple[Cost, ...]:
                 )
             ]
         )
-        powers = [reading.power_mw for reading in group if reading.power_mw is not None]
-        measured = all(reading.measured_power for reading in group if reading.power_mw is not None)
-        entries[processor, operator, variant] = Cost(
-            processor=processor,
-            operator=operator,
-            variant=variant,
-            fixed_us=fixed_us,
-            ps_per_mac=ps_per_mac,
-            power_mw=round(median(powers)) if powers else None,
-            energy_from="measured" if powers and measured else "modelled",
-            source=MEASURED,
-        )
+        entries[processor, operator, variant] = _entry(group[0], line, **_power(group))
     return tuple(entries.values())
 
 

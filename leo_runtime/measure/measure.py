@@ -10,6 +10,7 @@ import threading
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from fractions import Fraction
 from itertools import combinations
 from statistics import median, quantiles
 from types import TracebackType
@@ -38,8 +39,10 @@ class Effort:
     """Steady: the medians of the first and second half of the runs differ by no more."""
     batches: tuple[int, ...] = (2, 4, 8)
     """How many times the stage's own input a run is also measured with."""
+    nearby: tuple[Fraction, ...] = (Fraction(1, 2), Fraction(2))
+    """Of how many times its input a run is measured in turns with the stage's own, for shapes that nobody measures."""
     neighbours: bool = True
-    """Whether stages are measured again while every other processor is busy."""
+    """Whether stages are measured again while other processors are busy: all of them, and each by itself."""
     lanes: bool = True
     """Whether stages are measured again while the processor's other lanes run the same."""
 
@@ -47,13 +50,25 @@ class Effort:
         """The same for a second figure of a stage that is already known: fewer runs, a fifth of the time."""
         runs = max(3, self.least_runs // 4)
         return Effort(
-            self.warm_up_runs, runs, self.most_us // 5, self.steady_percent, (), neighbours=False, lanes=False
+            self.warm_up_runs, runs, self.most_us // 5, self.steady_percent, (), (), neighbours=False, lanes=False
         )
 
 
+MOST_TURNS = 200
+"""Of runs in turns: more make nothing surer."""
+BESIDE_TURNS = 3
+"""How often a stage is measured alone and beside another."""
+
 FULL = Effort()
 QUICK = Effort(
-    warm_up_runs=1, least_runs=5, most_us=100_000, steady_percent=10, batches=(), neighbours=False, lanes=False
+    warm_up_runs=1,
+    least_runs=5,
+    most_us=100_000,
+    steady_percent=10,
+    batches=(),
+    nearby=(),
+    neighbours=False,
+    lanes=False,
 )
 
 
@@ -189,6 +204,72 @@ def over_batches(
     return tuple(points)
 
 
+def over_nearby(
+    loaded: Loaded, backend: Backend, median_us: int, effort: Effort, clock: Clock
+) -> tuple[tuple[int, int], ...]:
+    """(MACs, us) with `effort.nearby` times the input; sizes that the stage does not take are left out.
+
+    Each is measured in turns with the stage's own size, and told as so many times its median: what else the machine
+    did meanwhile falls out. Raises `KernelError` for whatever the stage's own kernel raises.
+    """
+    points = []
+    for times in effort.nearby:
+        other = _enlarged(loaded, times)
+        if other is None:
+            continue
+        stage, inputs = other
+        try:
+            again, _, _ = load(stage, loaded.variant, loaded.processor, backend, inputs, clock)
+        except LeoError:
+            continue
+        ratio = in_turns(loaded, again, effort.briefly(), clock)
+        points.append((stage.work(loaded.variant).macs, round(ratio * median_us)))
+    return tuple(points)
+
+
+def in_turns(one: Loaded, other: Loaded, effort: Effort, clock: Clock) -> float:
+    """How many times as long the other takes, of runs in turns: the least of each, which others disturbed least.
+
+    Raises `KernelError` for whatever either raises.
+    """
+    both = (one, other)
+    for loaded in both:
+        for _ in range(effort.warm_up_runs):
+            _run(loaded, clock)
+    times_us: tuple[list[int], list[int]] = ([], [])
+    began_us = clock.now_us()
+    while not times_us[0] or (len(times_us[0]) < MOST_TURNS and clock.now_us() - began_us < effort.most_us):
+        for loaded, times in zip(both, times_us, strict=True):
+            times.append(_run(loaded, clock)[0])
+    return min(times_us[1]) / max(1, min(times_us[0]))
+
+
+def slowed_by(aggressor: Loaded, victim: Loaded, effort: Effort, clock: Clock) -> tuple[float, int]:
+    """How many times as long the victim takes while the aggressor runs again and again, and of how many such runs.
+
+    It is measured alone and beside it by turns. Raises the `KernelError` of whichever failed.
+    """
+    alone_us: list[int] = []
+    beside_us: list[int] = []
+    for _ in range(BESIDE_TURNS):
+        alone_us += _some_runs(victim, effort, clock)
+        neighbours = BusyNeighbours([aggressor])
+        with neighbours:
+            beside_us += _some_runs(victim, effort, clock)
+        if neighbours.errors:
+            raise neighbours.errors[0]
+    return median(beside_us) / max(1, median(alone_us)), len(beside_us)
+
+
+def _some_runs(loaded: Loaded, effort: Effort, clock: Clock) -> list[int]:
+    times_us: list[int] = []
+    began_us = clock.now_us()
+    least, most_us = max(1, effort.least_runs // 5), effort.most_us // (5 * BESIDE_TURNS)
+    while len(times_us) < least or (len(times_us) < MOST_TURNS and clock.now_us() - began_us < most_us):
+        times_us.append(_run(loaded, clock)[0])
+    return times_us
+
+
 def over_lanes(
     loaded: Loaded, backend: Backend, lanes: int, effort: Effort, clock: Clock, energy: Energy
 ) -> int | None:
@@ -289,17 +370,20 @@ def _is_steady(times_us: Sequence[int], effort: Effort) -> bool:
     return abs(first - second) * 100 <= effort.steady_percent * max(first, second)
 
 
-def _enlarged(loaded: Loaded, times: int) -> tuple[BoundStage, list[np.ndarray]] | None:
-    """The same stage on its input so many times over; None where its operator takes no other size."""
+def _enlarged(loaded: Loaded, times: Fraction | int) -> tuple[BoundStage, list[np.ndarray]] | None:
+    """The same stage on so many times its input, which is repeated or cut; None where it takes no other size."""
     stage = loaded.stage
     if stage.operator.is_source or stage.work(loaded.variant).macs == 0:
         return None
-    inputs = [np.concatenate([array] * times) for array in loaded.inputs]
+    whole = -(-times.numerator // times.denominator)
+    inputs = [np.concatenate([array] * whole)[: int(len(array) * times)] for array in loaded.inputs]
+    if any(len(array) == 0 for array in inputs):
+        return None
     shapes = tuple(array.shape for array in inputs)
     params = stage.params[loaded.variant]
     try:
         output_shape = stage.operator.output_shape(params, shapes)
-    except LeoError:
+    except Exception:  # An operator may be anyone's, and says in its own way that it takes no such size.
         return None
     return (
         BoundStage(

@@ -134,7 +134,9 @@ def estimated(
 def _entry(profile: Profile, form: str, processor: str) -> Cost | None:
     """What a profile has for models of a form on a processor: for that of int8 by its name, else for any."""
     entries = {
-        (one.operator, one.variant): one for one in profile.costs if (one.processor, one.signature) == (processor, None)
+        (one.operator, one.variant): one
+        for one in profile.costs
+        if (one.processor, one.signature, one.family) == (processor, None, None)
     }
     kinds = [INT8] * (INT8 in form.split("+")) + [DEFAULT_VARIANT]
     known = ((operator, kind) for kind in kinds for operator in ("model", ANY_OPERATOR))

@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -134,7 +135,9 @@ def replay(
         changes=tuple(changes),
     )
     length_us = span.end_us - span.start_us
-    if not releases(workload, length_us, runtime.seed):
+    planned = batches(runtime, length_us, batch)
+    first_batch = next(planned, None)
+    if first_batch is None:
         first_us = min(graph.offset_us or graph.period_us for graph in workload.graphs)
         drawn = any(graph.trigger.is_drawn for graph in workload.graphs)
         first = f"with the triggers of seed {runtime.seed}" if drawn else f"the first one would at {first_us}"
@@ -149,7 +152,7 @@ def replay(
     try:
         if earlier is not None:
             earlier.tell(told.frame)
-        _submit_all(runtime, begun, told, progress, earlier)
+        _submit_all(runtime, begun, chain([first_batch], planned), told, progress, earlier)
         told.ended(runtime.drain())
     except KeyboardInterrupt:
         # In virtual time they can be had again, and in the order in which a run in one piece tells of them. Where one
@@ -162,14 +165,18 @@ def replay(
 
 
 def _submit_all(
-    runtime: Runtime, begun: Replay, told: _Told, progress: Progress, earlier: EarlierPart | None = None
+    runtime: Runtime,
+    begun: Replay,
+    planned: Iterator[Batch],
+    told: _Told,
+    progress: Progress,
+    earlier: EarlierPart | None = None,
 ) -> None:
     recording, start_us, length_us = begun.recording, begun.span.start_us, begun.length_us
     links = deque(sorted(recording.manifest.links, key=lambda sample: sample.time_us))
     now: dict[tuple[str, str], tuple[int, int | None] | None] = {}
     windows = {graph.name: window_samples(begun, graph) for graph in begun.workload.graphs}
     periods_us = {graph.name: graph.period_us for graph in begun.workload.graphs}
-    planned = batches(runtime, length_us, begun.batch)
     sources: dict[tuple[str, ...], tuple[SourceWindow, ...]] = {}
     if earlier is not None:
         planned = _left(planned, earlier)

@@ -89,7 +89,7 @@ def plot_profile(profile: Profile, path: Path) -> None:
                 continue  # Known at one size alone, and that size is not in the profile.
             macs = (cost.measurement.median_us - cost.fixed_us) * 1_000_000 / cost.ps_per_mac
             axis.plot([max(1.0, macs)], [cost.measurement.median_us / 1000], "o", color=colour)
-        elif cost.signature is None:
+        elif cost.signature is None and cost.family is None:
             work = [round(10 ** (third / 3)) for third in range(9, 31)]
             times_ms = [cost.duration_us(Work(macs, 0)) / 1000 for macs in work]
             style = "-" if cost.variant == "default" else "--"

@@ -13,6 +13,7 @@ from leo_runtime.report.layout import table as table
 from leo_runtime.terminal import WIDE, Look, fill, room
 
 if TYPE_CHECKING:
+    from leo_runtime.documents.contention import SlowdownMeasured
     from leo_runtime.documents.profile import Cost, Measurement, Profile
     from leo_runtime.measure.bench_audio import Cell, Row
 
@@ -34,7 +35,7 @@ def profile_table(profile: Profile, look: Look = WIDE) -> str:
                 cost.processor,
                 cost.operator,
                 cost.variant,
-                cost.holds_for or "any",
+                cost.holds_for or cost.family or "any",
                 cost.fixed_us,
                 f"{cost.ps_per_mac / 1000:.3f}",
                 f"{cost.ps_per_byte / 1000:.3f}",
@@ -47,11 +48,37 @@ def profile_table(profile: Profile, look: Look = WIDE) -> str:
     title = fill(f"{profile.name}, of hardware {profile.hardware} ({where})", look.columns, "  ")
     sources = list(dict.fromkeys(cost.source for cost in profile.costs))
     whole = table((*header, "source"), rows({source: source for source in sources}))
+    slowdowns = contention(profile, look)
     if look.columns is None or max(map(room, whole.splitlines())) <= look.columns:
-        return f"{title}\n\n{whole}"
+        return f"{title}\n\n{whole}{slowdowns}"
     numbers = {source: number for number, source in enumerate(sources, 1)}
     notes = table(("note", "source"), [(number, source) for source, number in numbers.items()], look, wrapped=True)
-    return f"{title}\n\n{table((*header, 'note'), rows(numbers), look, keys=4)}\n{notes}"
+    return f"{title}\n\n{table((*header, 'note'), rows(numbers), look, keys=4)}\n{notes}{slowdowns}"
+
+
+def contention(profile: Profile, look: Look = WIDE) -> str:
+    """By how much processors slow each other, a pair a line, below an empty one; nothing where nothing is known."""
+    known = profile.contention
+    if not known.pairs:
+        return ""
+    rows = [
+        (
+            pair.victim,
+            pair.aggressor,
+            f"{pair.slowdown_ppm / 10_000:.1f} %",
+            "" if pair.measurement is None else pair.measurement.stages,
+            "" if pair.measurement is None else _percents(pair.measurement),
+            pair.source,
+        )
+        for pair in known.pairs
+    ]
+    header = ("processor", "beside", "longer by", "stages", "half of them", "source")
+    reckoned = f"\nplans reckon with {known.expected_percent} % of it\n" if known.expected_percent else ""
+    return f"\n{table(header, rows, look, keys=2)}{reckoned}"
+
+
+def _percents(measured: SlowdownMeasured) -> str:
+    return f"{measured.low_ppm / 10_000:.1f} to {measured.high_ppm / 10_000:.1f} %"
 
 
 def _step(measurement: Measurement | None) -> str:
@@ -72,7 +99,7 @@ def differences(before: Profile, after: Profile, look: Look = WIDE, *, as_json: 
         macs = 0 if cost.holds_for else 1_000_000
         sizes = [_line(side, macs) for side in (difference.before, difference.after)]
         ratio = sizes[1] / sizes[0] if sizes[0] and sizes[1] else None
-        rows.append((cost.processor, cost.operator, cost.variant, cost.holds_for, *sizes, ratio))
+        rows.append((cost.processor, cost.operator, cost.variant, cost.holds_for or cost.family, *sizes, ratio))
     if as_json:
         return json.dumps([dict(zip(header, row, strict=True)) for row in rows], indent=1) + "\n"
     shown = [
@@ -84,7 +111,19 @@ def differences(before: Profile, after: Profile, look: Look = WIDE, *, as_json: 
         )
         for row in rows
     ]
-    return table(header, shown, look, keys=4) if shown else "no entry differs\n"
+    entries = table(header, shown, look, keys=4) if shown else "no entry differs\n"
+    pairs = _other_slowdowns(before, after)
+    return f"{entries}\n{table(('processor', 'beside', 'before', 'after'), pairs, look, keys=2)}" if pairs else entries
+
+
+def _other_slowdowns(before: Profile, after: Profile) -> list[tuple[str, ...]]:
+    """The pairs of processors that slow each other by something else, each with by how much."""
+    known = [profile.contention.slowdowns_ppm() for profile in (before, after)]
+    return [
+        (*pair, *(f"{slowdowns.get(pair, 0) / 10_000:.1f} %" for slowdowns in known))
+        for pair in dict.fromkeys((*known[0], *known[1]))
+        if known[0].get(pair) != known[1].get(pair)
+    ]
 
 
 def _line(cost: Cost | None, macs: int) -> float | None:
@@ -134,7 +173,7 @@ def measurements(profile: Profile, look: Look = WIDE, *, as_json: bool = False) 
         for cost in profile.costs
         if cost.measurement is not None
     ]
-    return table(header, rows, look, keys=3)
+    return table(header, rows, look, keys=3) + contention(profile, look)
 
 
 def tuned(rows: Sequence[tuple[str, int, int]], look: Look = WIDE, *, as_json: bool = False) -> str:

@@ -47,7 +47,8 @@ class RuntimeOptions:
     """How a `Runtime` places frames, with what it computes them, and how much it keeps."""
 
     solver: str | Solver = "exact"
-    """A solver by name, or a function from a problem to its placement."""
+    """A solver by name, or a function from a problem to its placement; or an event-driven policy, by name or one's own,
+    which decides about each stage as that becomes ready (`leo_runtime.event_driven`)."""
     limit_ms: int | None = None
     """How long the named solver may take for a frame."""
     limit_nodes: int | None = None

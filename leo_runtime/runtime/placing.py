@@ -22,7 +22,6 @@ from leo_runtime.runtime.machine_now import machine_now
 from leo_runtime.runtime.memory_now import NOTHING_THERE, MemoryNow, memory_now
 from leo_runtime.runtime.planned import Placed, Planned, Skipped
 from leo_runtime.runtime.planner import Planner, no_placement
-from leo_runtime.solver.context import Context
 
 if TYPE_CHECKING:
     from leo_runtime.dispatch.dispatcher import Dispatcher
@@ -111,7 +110,7 @@ class Placer:
             if horizon is not None and window is not None:
                 planned = horizon.plan(window, alone, release_us)
             else:
-                context = Context(release_us)
+                context = self._planner.context(release_us)
                 planned = self._planner.plan(alone, frames=frames, together=together, batched=batched, context=context)
             if isinstance(planned, Planned):
                 now = alone if window is None else window.now
@@ -163,7 +162,7 @@ class Placer:
         return tuple([name for name, alone in zip(late, free, strict=True) if not self._late(alone, release_us, due)])
 
     def _late(self, found: Conditions, release_us: int, due: Due) -> tuple[str, ...]:
-        planned = self._planner.plan(found, context=Context(release_us))
+        planned = self._planner.plan(found, context=self._planner.context(release_us))
         return late_graphs(planned, found.graphs, due) if isinstance(planned, Planned) else ()
 
     def _questions(

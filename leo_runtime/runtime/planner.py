@@ -33,7 +33,7 @@ from leo_runtime.operators.own import failure
 from leo_runtime.runtime.planned import Planned
 from leo_runtime.schema import MAX_QUANTITY
 from leo_runtime.solver import SOLVERS, named, plain_limits
-from leo_runtime.solver.context import Context, takes_context
+from leo_runtime.solver.context import Context, Past, takes_context
 from leo_runtime.solver.event_policies import EVENT_POLICIES
 from leo_runtime.solver.memory import solve_memory
 from leo_runtime.values import whole
@@ -98,6 +98,9 @@ class FrameSolver:
     """Answers questions with weights; None: this solver cannot."""
     slow: bool = False
     """Whether it is interpreted: then it takes too long for a release that waits, until it was seen not to."""
+    past: Past | None = None
+    """Where the frames that end are to be added, for a solver of one's own that takes a context and is asked for every
+    release; None: equal questions have the same answer."""
     policy: EventPolicy | None = None
     """Decides as stages become ready, and is asked nothing before: nobody asks `frame` and `batch`."""
 
@@ -157,7 +160,8 @@ class Planner:
         batched: Modes | None = None,
         context: Context = NOT_TOLD,
     ) -> Planned | Placement:
-        """The answer to a question, or a placement that says why there is none. Equal questions are asked once.
+        """The answer to a question, or a placement that says why there is none. Equal questions are asked once,
+        unless the solver takes a context.
 
         Of a batch, `frames` are placed as one, `batched` are the modes for all of them at once, and `together` are the
         stages that may run so (None: those that could save most). Raises what the solver raises, mostly `SolverError`,
@@ -166,7 +170,7 @@ class Planner:
         if self._solver.policy is not None:
             return self._open(conditions, self._solver.policy, batched is None)
         question = (conditions, frames, together)
-        known = self._plans.pop(question, None)
+        known = None if self.asks_always else self._plans.pop(question, None)
         if known is not None:
             self._plans[question] = known  # What was asked last is forgotten last.
             replanner = self._replanners.get(conditions.kind()) if frames == 1 and self._replanners else None
@@ -273,6 +277,16 @@ class Planner:
         planned = Planned(plan, Solved(problem, answer.model_copy(update={"solve_us": 0})))
         self._keep(question, planned.looked_up())
         return planned
+
+    @property
+    def asks_always(self) -> bool:
+        """Whether the solver is asked for every release, since its answers may depend on when it is asked."""
+        return self._solver.past is not None
+
+    def context(self, release_us: int, releases_us: tuple[int, ...] = ()) -> Context:
+        """What a solver is told at a release: these are known to follow."""
+        past = self._solver.past
+        return Context(release_us, releases_us, () if past is None else past.frames)
 
     @property
     def slow(self) -> bool:
@@ -454,7 +468,11 @@ def frame_solver(
                 )
         own = judged(solver)
         return FrameSolver(
-            own, lambda problem, context, _: own(problem, context), None, memory=judged(solver, with_weights=True)
+            own,
+            lambda problem, context, _: own(problem, context),
+            None,
+            memory=judged(solver, with_weights=True),
+            past=Past() if takes_context(solver) else None,
         )
     assert isinstance(solver, str), "it has a name, as it is no event-driven policy"
     solve = named(solver)

@@ -1049,6 +1049,8 @@ class Runtime:
                 result, lasted = deployment.result(submitted, done)
                 # A Ctrl-C that came so far has lost nothing: whoever asks next makes the result again.
                 self._give(result)
+                if self._site.solver.past is not None:
+                    self._site.solver.past.add(result)
                 self._in_flight.end(done.frame)
                 self.skipped += len(submitted.releases_us) if done.skipped else 0
                 now = self._now

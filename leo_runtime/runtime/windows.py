@@ -205,6 +205,8 @@ class WindowPlanner:
         return self._keep(found, planned, "proved" if answer.status == "optimal" else "unproved")
 
     def _known(self, found: Found) -> Planned | None:
+        if self._planner.asks_always and not self._hurries:
+            return None
         with self._lock:
             # Often a release asks what the one before it did: to compare takes far less than to look up.
             last = next(reversed(self._plans.items()), None)
@@ -223,7 +225,7 @@ class WindowPlanner:
         """The question; None where there is none, as where a number is too great for a document."""
         outlook = found.outlook
         after_us = (*(r.after_us for r in outlook.later), *(() if outlook.next_us is None else (outlook.next_us,)))
-        context = Context(release_us, tuple(release_us + us for us in after_us))
+        context = self._planner.context(release_us, tuple(release_us + us for us in after_us))
         try:
             window = self._planner.window(found, usual)
         except LeoError:
@@ -254,7 +256,7 @@ class WindowPlanner:
     def _alone(self, alone: Conditions, release_us: int) -> Planned | Placement:
         with self._lock:
             self._counts["alone"] += 1
-        planned = self._planner.plan(alone, context=Context(release_us))
+        planned = self._planner.plan(alone, context=self._planner.context(release_us))
         if isinstance(planned, Planned):
             self._remember(planned.plan)
         return planned

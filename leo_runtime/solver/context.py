@@ -1,16 +1,23 @@
-"""What a solver may want to know besides the question: when it is asked, and what is known to come.
+"""What a solver may want to know besides the question: when it is asked, what is known to come, and what was.
 
 A solver of the caller's own is a function of the question, or of the question and a `Context`. The runtime
-(`leo_runtime.runtime`) makes the context and asks `takes_context` which of the two it is.
+(`leo_runtime.runtime`) makes the context and asks `takes_context` which of the two it is. One that takes a context is
+asked for every release; any other once for equal questions.
 """
 
 from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from leo_runtime.frozen import dataclass
+
+if TYPE_CHECKING:
+    from leo_runtime.frame.records import FrameResult
+
+RECENT = 16
+"""How many frames a context tells of."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +29,23 @@ class Context:
     releases_us: tuple[int, ...] = ()
     """The releases known to follow, increasing, each later than `time_us`; also those after the question's horizon, as
     far as they are known. Empty where none is."""
+    before: tuple[FrameResult, ...] = ()
+    """The last frames that have ended, at most `RECENT`, in the order of their ends: where and how long their stages
+    ran, what that cost, and who was late."""
+
+
+class Past:
+    """The last frames that have ended. One thread at a time adds to it; any may look at it."""
+
+    __slots__ = ("frames",)
+
+    def __init__(self) -> None:
+        """None has."""
+        self.frames: tuple[FrameResult, ...] = ()
+
+    def add(self, frame: FrameResult) -> None:
+        """A frame has ended."""
+        self.frames = (*self.frames, frame)[-RECENT:]
 
 
 def takes_context(solver: Callable[..., Any]) -> bool:
