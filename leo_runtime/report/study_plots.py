@@ -45,7 +45,7 @@ def write_figures(study: Study, rows: Sequence[Row], folder: Path) -> list[Path]
     told = measures(found, MEASURES, first_columns(study), study)
     written: list[Path] = []
     with plt.rc_context(_LOOK):
-        every = heat_maps(found, axes, told[:MAPPED])
+        every = heat_maps(found, axes, told[:MAPPED], is_drawn=study.sampling.cells is not None)
         for heat in every:
             if (heat.down, heat.across) == (every[0].down, every[0].across):
                 name = f"{heat.id}-{_slug(heat.measure.column)}"

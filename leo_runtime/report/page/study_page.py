@@ -48,7 +48,7 @@ def study_page(of: StudyRows, name: str) -> str:
     told = measures(every, MEASURES, first_columns(study), study)
     front = front_of_rows(study, of.rows, axes)
     shown = _bounded(every, told, front, TABLE_CELLS // (len(axes) + len(told) + 2))
-    across, up = _first_two(told)
+    across, up = _first_two(told, every)
     colours, of_points = hues(shown, axes)
     on_all = set() if front is None else {k for k, point in enumerate(shown) if front.has(point)}
     return page(
@@ -61,7 +61,7 @@ def study_page(of: StudyRows, name: str) -> str:
         pairs=_asked(of),
         origins=(*_origins(of), *_derived(study)),
         published=published(study, every),
-        heats=heat_maps(every, axes, told[:MAPPED]),
+        heats=heat_maps(every, axes, told[:MAPPED], is_drawn=study.sampling.cells is not None),
         axis_count=len(axes),
         measures=told,
         across=across,
@@ -97,16 +97,25 @@ def _warnings(of: StudyRows) -> list[str]:
     missing = of.cells - len(of.rows) - len(of.failed)
     found = []
     if missing:
-        found.append(f"{missing:,} of {of.cells:,} cells have not been run yet: all figures are of what there is.")
+        why = "were not asked for, or have not been run yet" if of.study.search is not None else "have not been run yet"
+        found.append(f"{missing:,} of {of.cells:,} cells {why}: all figures are of what there is.")
     if of.failed:
         found.append(f"{len(of.failed):,} cells failed, and have no row: why is at the end.")
     return found
 
 
-def _first_two(told: Sequence[Measure]) -> tuple[Measure | None, Measure | None]:
-    """The measures that the chart begins with, if it can be known which of them are better."""
-    first = sorted(told, key=lambda measure: measure.better is None)[:2]
-    return (first[0], first[1]) if len(first) == 2 else (None, None)
+def _first_two(told: Sequence[Measure], every: Sequence[Point]) -> tuple[Measure | None, Measure | None]:
+    """The measures that the chart begins with, if it can be known which of them are better; rather not two of one size
+    everywhere, such as the median and the 95 % of one answer.
+    """
+    first = sorted(told, key=lambda measure: measure.better is None)[:1]
+    others = [one for one in told if one not in first]
+    others.sort(key=lambda one: (one.better is None, all(_same(first[0], one, point) for point in every)))
+    return (first[0], others[0]) if others else (None, None)
+
+
+def _same(one: Measure, other: Measure, point: Point) -> bool:
+    return point.means.get(one.column) == point.means.get(other.column)
 
 
 def _bounded(every: Sequence[Point], told: Sequence[Measure], front: Front | None, most: int) -> list[Point]:
@@ -114,7 +123,7 @@ def _bounded(every: Sequence[Point], told: Sequence[Measure], front: Front | Non
     if len(every) <= most:
         return list(every)
     keep: set[int] = set()
-    across, up = _first_two(told)
+    across, up = _first_two(told, every)
     if across is not None and up is not None:
         keep = set(front_of(every, across, up)[1][: most // 4])
     if front is not None:
@@ -147,6 +156,7 @@ def _tiles(
             f"of {sum(one.is_allowed for one in front.judged):,} points{' within bounds' * bool(front.search.at_most)}"
         )
         tiles.append(Tile("on the front", f"{len(front.best):,}", "", of_all))
+        every = [point for point in every if front.allows(point)] or every
     for measure in told[:3]:
         known = [point for point in every if measure.column in point.means]
         if known:
