@@ -8,15 +8,23 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from leo_runtime import Runtime
+from leo_runtime import Runtime, solve
+from leo_runtime.dispatch.dispatcher import Dispatcher
+from leo_runtime.dispatch.events import FrameAdmitted, FrameDropped
+from leo_runtime.dispatch.memory import Found, Room
+from leo_runtime.dispatch.memory_plan import make_memory_plan
+from leo_runtime.dispatch.plan import Plan
+from leo_runtime.dispatch.simulator import Simulator
 from leo_runtime.documents.hardware import Hardware
+from leo_runtime.documents.memory import Loader, MemoryProblem
 from leo_runtime.documents.profile import Profile
 from leo_runtime.documents.workload import Workload
 from leo_runtime.errors import DocumentError, GraphError, InputError, SolverError
+from leo_runtime.frame.conditions import MemoryFound
 from leo_runtime.frame.ledger import run_ledger
 from leo_runtime.frame.lower import merge
 from leo_runtime.frame.records import FrameResult, Solved
-from leo_runtime.replay.compare import Placing, placing_on
+from leo_runtime.replay.compare import Compared, Placing, placing_on
 from leo_runtime.replay.frame_facts import frame_facts
 from leo_runtime.replay.log_reader import read_log
 from leo_runtime.replay.log_text import Lines
@@ -25,6 +33,10 @@ from leo_runtime.replay.regret import regret
 from leo_runtime.replay.why import whys
 from leo_runtime.report.frame_text import frame_text
 from leo_runtime.report.log_tables import write_tables
+from leo_runtime.report.replay_text import text as replay_text
+from leo_runtime.runtime.memory_now import memory_now
+from leo_runtime.runtime.planner import without_loads
+from leo_runtime.terminal import WIDE
 from memory_runs import Case, Line, wrong
 from run_logs import replayed_into
 
@@ -174,8 +186,6 @@ def test_every_policy_answers_by_loading() -> None:
 
 
 def test_a_solver_of_ones_own_is_judged_with_loads() -> None:
-    from leo_runtime import solve
-
     results = played(*two_models(), solver=lambda problem: solve(problem, "greedy"))
     assert len(results[0].loads) == 2
     with pytest.raises(SolverError, match="A is not on cpu by then"):
@@ -370,3 +380,121 @@ def test_in_real_time_loads_are_told_and_take_no_time_of_their_own(tmp_path: Pat
         assert load.arrive_us <= first.stages[1].start_us
         assert second.loads == ()
         assert first.graphs[0].outputs["net"].tolist() == [8, 8]
+
+
+def test_a_replay_says_that_frames_are_placed_one_by_one(tmp_path: Path) -> None:
+    _, ended = replayed_into(tmp_path, *two_models(), length_us=100_000)
+    assert "weights are loaded to cpu: frames are placed one by one\n" in replay_text(Compared(ended, {}, {}, ()), WIDE)
+
+
+def planned(label: str, size: int, *, resident: bool, cap: int = 3_000_000) -> Plan:
+    """The plan of a frame of one stage, of 10 ms on the CPU, with weights that are there or are loaded."""
+    problem = MemoryProblem.from_dict(
+        {
+            "format": "leo-problem/3",
+            "name": label,
+            "weights": [{"label": label, "bytes": size}],
+            "loaders": [{"target": "cpu", "resource": "flash", "bytes_per_s": 100_000_000}],
+            "resources": [
+                {"name": "cpu", "memory_bytes": cap, "resident": [label] if resident else []},
+                {"name": "flash"},
+            ],
+            "stages": [
+                {
+                    "name": "run",
+                    "modes": [{"resource": "cpu", "duration_us": 10_000, "energy_nj": 1, "weights": [label]}],
+                }
+            ],
+        }
+    )
+    answer = solve(problem)
+    return make_memory_plan(problem, answer, without_loads(answer))
+
+
+def memory_of(cap: int = 3_000_000) -> Dispatcher:
+    room = Room(cap, Loader(target="cpu", resource="flash", bytes_per_s=100_000_000))
+    return Dispatcher({"cpu": 1, "flash": 1}, rooms={"cpu": room})
+
+
+def test_weights_that_are_gone_when_a_frame_begins_are_loaded_again() -> None:
+    simulator = Simulator(memory_of())
+    simulator.post(FrameAdmitted(0, 0, 0, planned("A", 1_000_000, resident=True)))
+    assert simulator.dispatcher.broken_invariants() == ()
+    assert simulator.drain()
+    (done,) = simulator.finished()
+    assert [(load.label, load.start_us, load.arrive_us) for load in done.loads] == [("A", 0, 10_000)]
+    assert [(run.outcome, run.start_us) for run in done.stages] == [("done", 10_000)]
+
+
+def test_a_stage_whose_weights_are_gone_fails_where_there_is_no_room() -> None:
+    simulator = Simulator(memory_of())
+    simulator.post(FrameAdmitted(0, 0, 0, planned("B", 2_000_000, resident=False)))
+    simulator.post(FrameAdmitted(0, 1, 0, planned("A", 1_500_000, resident=True)))
+    assert simulator.drain()
+    first, second = sorted(simulator.finished(), key=lambda done: done.frame)
+    assert [run.outcome for run in first.stages] == ["done"]
+    (run,) = second.stages
+    assert (run.outcome, run.error) == ("failed", "its weights `A` are no longer on `cpu`, and there is no room")
+
+
+def test_a_dropped_frame_leaves_what_it_was_loading() -> None:
+    simulator = Simulator(memory_of())
+    simulator.post(FrameAdmitted(0, 0, 0, planned("A", 1_000_000, resident=False)))
+    simulator.reach(5_000)
+    simulator.post(FrameDropped(5_000, 0, "no longer wanted"))
+    (done,) = simulator.finished()
+    assert [(load.label, load.arrive_us) for load in done.loads] == [("A", 10_000)]
+    assert simulator.dispatcher.lanes_ready_us("flash", 5_000) == (10_000,)
+    simulator.post(FrameAdmitted(5_000, 1, 5_000, planned("A", 1_000_000, resident=True)))
+    assert simulator.drain()
+    (again,) = simulator.finished()
+    assert again.loads == ()
+    assert [run.start_us for run in again.stages] == [10_000]
+
+
+def test_a_load_of_what_is_there_by_then_is_not_made() -> None:
+    simulator = Simulator(memory_of())
+    for frame in (0, 1):
+        simulator.post(FrameAdmitted(0, frame, 0, planned("A", 1_000_000, resident=False)))
+    assert simulator.drain()
+    loads = [load for done in simulator.finished() for load in done.loads]
+    assert [(load.label, load.start_us) for load in loads] == [("A", 0)]
+
+
+def test_equal_labels_count_once_where_weights_are_at_hand() -> None:
+    workload, hardware, profile = two_models(2_100_000, stores=[], loaders=[])
+    data = workload.model_dump(mode="json", exclude_defaults=True)
+    data["graphs"][0]["stages"][1]["params"]["weights"] = [{"label": "A", "bytes": 2_000_000}]
+    (result,) = played(Workload.from_dict(data), hardware, profile, frames=1)
+    assert result.graphs[0].outcome == "done"
+
+
+def test_a_frame_is_planned_beside_others_or_after_them() -> None:
+    """1 MB of 3 is left now, all of it when they are over; labels that do not fit into what is left are not offered."""
+    busy = Found("cpu", peak_bytes=2_000_000, over_us=70_000, there=("large", "small", "other"))
+    wanted = {"cpu": frozenset(("large", "small"))}
+    sizes = {"large": 1_500_000, "small": 400_000, "other": 1}
+    now = memory_now([busy], wanted, sizes, {"cpu": 3_000_000}, {"cpu": "flash"}, 50_000)
+    assert now.beside == (MemoryFound("cpu", 1_000_000, ("small",)),)
+    assert now.after == (MemoryFound("cpu", 3_000_000, ("small",)),)
+    assert now.over_us == {"cpu": 20_000, "flash": 20_000}
+    idle = Found("cpu", peak_bytes=0, over_us=50_000, there=("large", "small"))
+    now = memory_now([idle], wanted, sizes, {"cpu": 3_000_000}, {"cpu": "flash"}, 50_000)
+    assert now.beside == (MemoryFound("cpu", 3_000_000, ("large", "small")),)
+    assert now.over_us is None
+    endless = memory_now([busy], wanted, sizes, {"cpu": None}, {"cpu": "flash"}, 50_000)
+    assert endless.beside == (MemoryFound("cpu", None, ("large", "small")),)
+    assert endless.over_us is None
+
+
+def test_a_frame_that_finds_too_little_room_runs_when_the_one_before_is_over() -> None:
+    """Both need all of the memory; the second comes as the first runs."""
+    workload, hardware, profile = two_models()
+    data = workload.model_dump(mode="json", exclude_defaults=True)
+    data["graphs"][0].update(period_us=25_000, deadline_us=1_000_000)
+    with Runtime.simulated(Workload.from_dict(data), hardware, profile, compute=False) as runtime:
+        for at_us in (0, 25_000, 50_000):
+            runtime.submit(at_us, {})
+        results = sorted(runtime.drain(), key=lambda result: result.frame)
+    assert [one.graphs[0].end_us for one in results] == [50_100, 100_100, 150_100]
+    assert [[load.label for load in one.loads] for one in results] == [["A", "B"]] * 3

@@ -110,7 +110,7 @@ ONE = {"name": "x", "datatype": "FP32", "shape": [2], "data": [1, 2]}
         ({"inputs": [ONE | {"parameters": {"binary_data_size": 7}}]}, "take 8 bytes"),
         ({"inputs": [ONE | {"parameters": {"binary_data_size": -8}}]}, "take 8 bytes"),
         ({"inputs": [ONE | {"shape": [2**31, 2**31], "parameters": {"binary_data_size": 2**64}}]}, "ends at byte"),
-        ({"inputs": [ONE], "outputs": {}}, "`outputs` is no list"),
+        ({"inputs": [ONE], "outputs": {"a": 1}}, "`outputs` is no list"),
         ({"inputs": [ONE], "outputs": ["y"]}, "no `name`"),
         ({"inputs": [ONE], "id": 3}, "`id` is no text"),
         ({"inputs": [ONE] * 257}, "at most 256"),
@@ -119,6 +119,11 @@ ONE = {"name": "x", "datatype": "FP32", "shape": [2], "data": [1, 2]}
 def test_what_is_wrong_is_said(said: dict[str, Any], says: str) -> None:
     with pytest.raises(InputError, match=says):
         read_request(json.dumps(said).encode(), None)
+
+
+def test_null_is_as_if_it_were_not_there() -> None:
+    said = {"id": None, "outputs": None, "parameters": None, "inputs": [ONE | {"parameters": None}]}
+    assert read_request(json.dumps(said).encode(), None).inputs[0].array.tolist() == [1, 2]
 
 
 @pytest.mark.parametrize(

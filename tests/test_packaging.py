@@ -67,7 +67,7 @@ def test_the_demo_installs_what_it_needs_and_setup_says_each_step(tmp_path: Path
     assert "oclgrind" not in demo
     extras = (
         "test,oclgrind,oracle,recordings,completion,daemon,tables-readers,mqtt,wyoming,microphone,study,search,"
-        "browser,lint"
+        "browser,peers,lint"
     )
     assert f"'leo-runtime[{extras}]'" in setup
     assert setup.count("--editable") == 1

@@ -11,17 +11,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from leo_backends.remote.backend import RemoteKernel
+from leo_backends.remote.backend import RemoteKernel, _Input
 from leo_runtime.backend import Abandonable, TimedKernel, registry
 from leo_runtime.documents.binding import BoundStage
 from leo_runtime.documents.hardware import Processor
 from leo_runtime.documents.workload import Workload
 from leo_runtime.errors import DeviceUnavailableError, DocumentError, KernelError, LeoError
 from leo_runtime.frame.lower import merge
-from leo_runtime.operators.definition import StepClass
-from servers import PATIENCE_S, Serving, module_of, remote, serving, write_workload
-from test_serving import SIGNAL, until
+from leo_runtime.operators.definition import Keeping, Work
+from servers import PATIENCE_S, Serving, free_port, module_of, remote, serving, until, write_workload
 
+SIGNAL = np.linspace(-1, 1, 100, dtype=np.float32)
 LOUD = float(np.abs(SIGNAL).mean())
 
 
@@ -101,13 +101,14 @@ def test_what_fails_there_is_told_here(workload: Workload, served: Serving) -> N
         assert kernel([SIGNAL]).shape == (2,)
 
 
-def test_a_state_that_is_an_object_goes_nowhere(workload: Workload, served: Serving) -> None:
+def test_what_keeps_state_stays_here(workload: Workload, served: Serving) -> None:
     level = stage(workload, "level")
-    keeps = replace(level.operator, step_class=StepClass(object, None, (), wants_news=False, resets=False))
+    keeping = Keeping(state_bytes=lambda *_: 4, work=lambda *_: Work(0, 0))
+    keeps = replace(level, operator=replace(level.operator, keeps=lambda _: keeping))
     with closing(remote(served.url)) as backend:
-        assert backend.supports(level, "default") and not backend.supports(replace(level, operator=keeps), "default")
+        assert backend.supports(level, "default") and not backend.supports(keeps, "default")
         with pytest.raises(KernelError, match="no server can run stage `level`"):
-            backend.load(replace(level, operator=keeps), "default")
+            backend.load(keeps, "default")
 
 
 @pytest.mark.parametrize(
@@ -133,12 +134,6 @@ def test_options_that_cannot_be_are_said(options: dict[str, object], says: str, 
 
 
 # What goes wrong on the way.
-
-
-def free_port() -> int:
-    with socket.socket() as own:
-        own.bind(("127.0.0.1", 0))
-        return int(own.getsockname()[1])
 
 
 @contextmanager
@@ -259,7 +254,7 @@ def test_a_server_that_takes_less_says_so(workload: Workload) -> None:
     big = replace(stage(workload, "louder"), input_shapes=((1_000_000,),), output_shape=(1_000_000,))
     with serving(workload, max_bytes=10_000) as one, closing(remote(one.url, models={"louder": "louder"})) as backend:
         path = backend.load(stage(workload, "louder"), "twice")._path  # type: ignore[attr-defined]  # of its own
-        kernel = RemoteKernel(backend._backend, big, path, ["input_0"])  # type: ignore[attr-defined]  # behind the guard
+        kernel = RemoteKernel(backend._backend, big, path, [_Input("input_0", (1_000_000,))])  # type: ignore[attr-defined]  # behind the guard
         for _ in range(3):
             with pytest.raises(KernelError, match=r"answered 413 .*4000\d+ bytes is more than 10000") as caught:
                 kernel([np.zeros(1_000_000, np.float32)])

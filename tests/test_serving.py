@@ -15,7 +15,7 @@ import pytest
 from leo_runtime.backend.open_inference import JSON_LENGTH, Tensor, read_answer, request_message
 from leo_runtime.documents.workload import Workload
 from leo_runtime.serving.remembered import Remembered
-from servers import PATIENCE_S, Serving, module_of, serving, talk, write_workload
+from servers import PATIENCE_S, Serving, module_of, serving, talk, until, write_workload
 
 SIGNAL = np.linspace(-1, 1, 100, dtype=np.float32)
 
@@ -225,6 +225,25 @@ def test_what_would_come_too_late_is_not_run(workload: Workload, steps: ModuleTy
         assert one.refused() == {"late": 1}
 
 
+def test_who_hung_up_while_he_waited_is_not_run_for(workload: Workload, steps: ModuleType) -> None:
+    with serving(workload, workers=1) as one:
+        steps.waits.clear()
+        thread = threading.Thread(target=infer, args=(one, "level", SIGNAL))
+        thread.start()
+        until(lambda: len(steps.runs) == 1)
+        body = json.dumps(
+            {"inputs": [{"name": "input_0", "datatype": "FP32", "shape": [100], "data": SIGNAL.tolist()}]}
+        )
+        with socket.create_connection(one.address, PATIENCE_S) as own:
+            head = f"POST /v2/models/level/infer HTTP/1.1\r\nContent-Length: {len(body)}\r\n\r\n"
+            own.sendall((head + body).encode())
+            until(lambda: one.service.counts.now().under_way == 2)
+        steps.waits.set()
+        thread.join(PATIENCE_S)
+        until(lambda: one.refused() == {"gone": 1})
+        assert len(steps.runs) == 1
+
+
 def test_more_than_may_wait_are_refused(workload: Workload, steps: ModuleType) -> None:
     with serving(workload, workers=1, waiting=1) as one:
         steps.waits.clear()
@@ -291,16 +310,6 @@ def test_of_answers_the_newest_are_remembered() -> None:
 
 
 # Nothing ends or fills it.
-
-
-def until(true: Any) -> None:
-    """Wait for something that another thread or process does."""
-    pause = threading.Event()
-    for _ in range(int(PATIENCE_S / 0.005)):
-        if true():
-            return
-        pause.wait(0.005)
-    raise AssertionError("it does not come")
 
 
 @pytest.mark.parametrize(

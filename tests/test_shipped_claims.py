@@ -29,7 +29,7 @@ def row(name: str, *changes: str, seconds: float | None = None, **values: Any) -
 
 
 def test_a_cpu_that_samples_never_sleeps_and_draws_what_the_power_profile_says() -> None:
-    found = row("leo-2016", seconds=10, placement="cpu-only", mix="light, Wi-Fi")
+    found = row("leo-2016", seconds=10, placement="cpu-only", mix="light on Wi-Fi")
     causes = {name.removeprefix("cause_nj."): nj for name, nj in found.items() if name.startswith("cause_nj.") and nj}
     assert causes.pop("run") == 1_468 * found["busy_us.cpu"]
     assert sum(causes.values()) == 66 * found["end_us"] and set(causes) == {"awake", "idle tail"}
@@ -37,7 +37,7 @@ def test_a_cpu_that_samples_never_sleeps_and_draws_what_the_power_profile_says()
 
 def test_what_leo_claims_of_offloading_and_of_a_general_purpose_scheduler_points_the_same_way_here() -> None:
     found = {
-        placement: row("leo-2016", seconds=20, placement=placement, mix="medium, Wi-Fi")
+        placement: row("leo-2016", seconds=20, placement=placement, mix="medium on Wi-Fi")
         for placement in ("offloading", "all-cloud", "greedy", "exact", "windows")
     }
     energy = {placement: one["energy_nj"] for placement, one in found.items()}
@@ -47,7 +47,7 @@ def test_what_leo_claims_of_offloading_and_of_a_general_purpose_scheduler_points
 
 
 def test_lte_is_promoted_once_and_its_tail_never_ends_where_all_is_sent() -> None:
-    found = row("leo-2016", seconds=10, placement="all-cloud", mix="light, LTE")
+    found = row("leo-2016", seconds=10, placement="all-cloud", mix="light on LTE")
     assert found["wake_ups.lte"] == 1 and found["cause_nj.wake-up"] == 260_000 * 1_211
     # Between sendings it draws the tail's power, and after the last one for all of the tail.
     assert found["cause_nj.radio tail"] > 1_060 * 11_576_000

@@ -134,6 +134,15 @@ def test_every_one_that_ships_is_told_of_and_cites() -> None:
         study_file("hax")
 
 
+def test_every_page_of_one_is_in_the_index_and_says_its_command() -> None:
+    pages = sorted((DOCS.parent / "studies").glob("*.md"))
+    assert len(pages) >= 10
+    for page in pages:
+        assert page.stem in names() and f"    leo-runtime study run {page.stem}" in page.read_text()
+        for index, link in ((DOCS, f"](studies/{page.name})"), (DOCS.parent / "README.md", f"](studies/{page.name})")):
+            assert link in index.read_text(), f"{index.name} leads to no {page.name}"
+
+
 def test_one_command_runs_one(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -96,7 +96,7 @@ def read_request(body: bytes, json_length: int | None) -> Request:
     said, binary = _read(body, json_length)
     inputs = _tensors(said.get("inputs"), binary, "inputs")
     parameters = _parameters(said, "the request")
-    asked = said.get("outputs", [])
+    asked = said.get("outputs") or []
     if not isinstance(asked, list) or len(asked) > MOST_TENSORS:
         raise InputError(f"`outputs` is no list of at most {MOST_TENSORS}")
     names, wanted = [], []
@@ -104,7 +104,7 @@ def read_request(body: bytes, json_length: int | None) -> Request:
     for number, output in enumerate(asked):
         names.append(_name(output, f"outputs[{number}]"))
         wanted.append(bool(_parameters(output, f"outputs[{number}]").get("binary_data", all_binary)))
-    request_id = said.get("id", "")
+    request_id = said.get("id") or ""
     if not isinstance(request_id, str) or len(request_id) > LONGEST_NAME:
         raise InputError(f"`id` is no text of at most {LONGEST_NAME} characters")
     return Request(inputs, tuple(names), tuple(wanted), all_binary, request_id)
@@ -173,7 +173,9 @@ def _name(said: Any, where: str) -> str:
 
 
 def _parameters(said: dict[str, Any], where: str) -> dict[str, Any]:
-    parameters = said.get("parameters", {})
+    parameters = said.get("parameters")
+    if parameters is None:
+        return {}
     if not isinstance(parameters, dict):
         raise InputError(f"`parameters` of {where} are no object")
     return parameters

@@ -27,7 +27,7 @@ def add(parser: argparse.ArgumentParser) -> None:
         type=Path,
         required=True,
         metavar="FOLDER",
-        help="where frames, graphs, stages, transfers and energy go, each as a .parquet file",
+        help="where frames, graphs, stages, transfers, loads and energy go, each as a .parquet file",
     )
 
 

@@ -36,7 +36,7 @@ class Answer:
     values: tuple[float, ...] | None
     """All of the output that is decided by, or of the graph's last stage, where it has few; None: it has many."""
     energy_nj: int
-    """Of the runs and transfers of its frame what is the graph's; without idle power."""
+    """Of the runs, transfers and loads of its frame what is the graph's; without idle power."""
     frame: int = 0
     """The number of its frame, from 0 on since the daemon started."""
     gap_us: int = 0

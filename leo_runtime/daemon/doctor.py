@@ -31,6 +31,7 @@ OF_DEVELOPERS = (
     "oclgrind",
     "oracle",
     "tables-readers",
+    "peers",
     "demo-sources",
     "demo",
     "tflite-legacy",

@@ -148,7 +148,7 @@ def _found(
 
 
 def _energy(result: FrameResult, asks: Mapping[str, Sequence[str]]) -> Counter[str]:
-    """What each graph of a frame is charged of its runs and transfers, in nJ."""
+    """What each graph of a frame is charged of its runs, transfers and loads, in nJ."""
     triggered = [one.graph for one in result.graphs if one.graph not in result.shed]
     of = {name: tuple(g for g in triggered if g in asks.get(job.stage, ())) for name, job in result.jobs.items()}
     for stage, graphs in asks.items():

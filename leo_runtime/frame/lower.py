@@ -319,7 +319,12 @@ def _identity(stage: Stage, bound: BoundStage, reads: tuple[str, ...]) -> tuple[
 
 
 def _weights(bound: BoundStage, variant: str) -> tuple[object, ...]:
-    """What equal weights are known by: not the shapes, which differ between the parts of a stage that is cut."""
+    """What equal weights are known by: not the shapes, which differ between the parts of a stage that is cut.
+
+    Those of a stage that only costs are known by their labels.
+    """
+    if bound.operator.only_costs:
+        return bound.operator.name, bound.weights(variant)
     if bound.operator.only_costs:  # By their labels, whatever else is said of the stage.
         return bound.operator.name, bound.params[variant].weights
     return bound.operator.name, bound.params[variant].model_dump_json(), bound.weight_bytes(variant)

@@ -1,4 +1,4 @@
-"""What the log of a run holds as Parquet tables: frames, graphs, stages, transfers and energy.
+"""What the log of a run holds as Parquet tables: frames, graphs, stages, transfers, loads and energy.
 
 They are written by row groups as the log is read, so memory does not grow with it; the same log gives the same bytes
 with the same pyarrow. Columns have their units last in their names; times are on the run's clock.

@@ -42,6 +42,15 @@ def text(compared: Compared, look: Look = WIDE, written: Sequence[Path] = ()) ->
     return "\n".join(block for block in blocks if block) + "\n"
 
 
+def _of_weights(replayed: Replay) -> list[str]:
+    """What is to be known of a run on a machine that loads weights."""
+    if not replayed.hardware.loaders:
+        return []
+    where = ", ".join(loader.target for loader in replayed.hardware.loaders)
+    told = "" if replayed.time == "virtual" else "; kernels have theirs from the start, so that loads are modelled"
+    return [f"weights are loaded to {where}: frames are placed one by one{told}"]
+
+
 def _said(lines: Iterable[str], look: Look) -> str:
     return "".join(fill(printable(line), look.columns, "  ") + "\n" for line in lines)
 
@@ -53,6 +62,7 @@ def _before(compared: Compared) -> list[str]:
     return [
         _title(replayed),
         *([f"changed: {', '.join(replayed.changes)}"] if replayed.changes else []),
+        *_of_weights(replayed),
         *(f"not here: {name} ({why}){instead}" for name, why in compared.missing.items()),
         *(f"not used: {what} ({_short(why)})" for what, why in compared.left_out.items()),
     ]

@@ -25,6 +25,8 @@ class Counted:
     bytes_out: int
     connections: int
     """Open now."""
+    under_way: int
+    """Requests that are read and not answered now: they wait for their turn, or run."""
 
 
 class Counts:
@@ -34,7 +36,7 @@ class Counts:
         self._answers: Counter[tuple[str, int]] = Counter()
         self._refused: Counter[str] = Counter()
         self._run_us: Counter[str] = Counter()
-        self._waited_us = self._in = self._out = self._connections = 0
+        self._waited_us = self._in = self._out = self._connections = self._under_way = 0
         self._lock = threading.Lock()
 
     def answered(self, model: str, status: int, bytes_in: int, bytes_out: int) -> None:
@@ -60,6 +62,11 @@ class Counts:
         with self._lock:
             self._connections += by
 
+    def begun(self, by: int) -> None:
+        """So many requests more are under way."""
+        with self._lock:
+            self._under_way += by
+
     def now(self) -> Counted:
         """What there is."""
         with self._lock:
@@ -71,4 +78,5 @@ class Counts:
                 self._in,
                 self._out,
                 self._connections,
+                self._under_way,
             )

@@ -56,3 +56,4 @@ def families(now: Counted) -> Iterable[Metric]:
     yield CounterMetricFamily("leo_serve_received_bytes", "Of bodies of requests.", now.bytes_in)
     yield CounterMetricFamily("leo_serve_sent_bytes", "Of bodies of answers.", now.bytes_out)
     yield GaugeMetricFamily("leo_serve_connections", "Connections that are open.", now.connections)
+    yield GaugeMetricFamily("leo_serve_under_way", "Requests that wait for their turn, or run.", now.under_way)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from typing import Generic, TypeVar
 
 Answer = TypeVar("Answer")
@@ -26,6 +26,8 @@ class Remembered(Generic[Answer]):
         """Answers are held up to `most_bytes` together, the newest ones."""
         self._most, self._held = most_bytes, 0
         self._entries: OrderedDict[str, _Entry[Answer]] = OrderedDict()
+        self._answers: deque[_Entry[Answer]] = deque()
+        """Those that hold one, the oldest first; one whose id is not known any more goes in its turn."""
         self._lock = threading.Lock()
 
     def begin(self, request: str) -> bool:
@@ -35,8 +37,7 @@ class Remembered(Generic[Answer]):
                 return False
             self._entries[request] = _Entry()
             while len(self._entries) > MOST_IDS:
-                _, oldest = self._entries.popitem(last=False)
-                self._held -= oldest.size
+                self._entries.popitem(last=False)
             return True
 
     def end(self, request: str, answer: Answer, size: int) -> None:
@@ -47,9 +48,9 @@ class Remembered(Generic[Answer]):
                 return
             entry.answer, entry.size = answer, size
             self._held += size
-            for old in self._entries.values():
-                if self._held <= self._most:
-                    break
+            self._answers.append(entry)
+            while self._held > self._most:
+                old = self._answers.popleft()
                 self._held -= old.size
                 old.answer, old.size = None, 0
         entry.ended.set()

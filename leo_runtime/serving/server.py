@@ -22,6 +22,7 @@ from leo_runtime.serving.service import GoneError, RefusedError, Reply, Service,
 
 PAUSE_S = 0.1
 """After somebody could not be let in."""
+BUFFER_BYTES = 1 << 16
 DRAINED_BYTES = 1 << 20
 """Of what a client still sends while it is refused."""
 
@@ -45,7 +46,7 @@ class _Connection:
             socket.socket.shutdown(self.socket, socket.SHUT_RDWR)  # That of TLS would speak first.
 
     def is_gone(self) -> bool:
-        """Whether the client has hung up."""
+        """Whether the client has hung up; one that only sends no more looks the same, and counts as gone."""
         try:
             return socket.socket.recv(self.socket, 1, socket.MSG_PEEK | socket.MSG_DONTWAIT) == b""
         except BlockingIOError:
@@ -170,7 +171,7 @@ class Server:
             one.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             if self._tls is not None:
                 one.socket = self._tls.wrap_socket(one.socket, server_side=True)
-            with one.socket.makefile("rb") as stream:
+            with one.socket.makefile("rb", BUFFER_BYTES) as stream:
                 while not self._stops.is_set() and self._serve_one(one, cast("BinaryIO", stream)):
                     pass
         except (OSError, GoneError):

@@ -210,6 +210,7 @@ class Service:
                 raise RefusedError(503, "full", "as many requests as may wait are waiting already")
             body = self._body(length, read_body)
             # From here on all of the request is read, and the connection goes on whatever comes of it.
+            self.counts.begun(1)
             try:
                 if not request:
                     return self._run(model, body, json_length, until_us, is_gone)
@@ -220,6 +221,8 @@ class Service:
             except InputError as error:
                 self.counts.refuse("malformed")
                 return refusal(RefusedError(400, "malformed", str(error), hint=error.hint), model=model.name)
+            finally:
+                self.counts.begun(-1)
 
     def _until_us(self, head: Head, came_us: int) -> int:
         """Until when an answer is of use. Raises `RefusedError` where that has passed."""
@@ -265,7 +268,7 @@ class Service:
             begins_us = self._clock.now_us()
             if not held or begins_us >= until_us:
                 raise RefusedError(504, "late", "the deadline passed while the request waited for its turn")
-            if begins_us - waits_us > 1_000 and is_gone():
+            if is_gone():
                 self.counts.refuse("gone")
                 raise GoneError("who asked has hung up")
             try:

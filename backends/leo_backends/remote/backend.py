@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from itertools import count
 from typing import Any
 from urllib.parse import quote
@@ -54,12 +55,12 @@ class RemoteBackend:
         self.driver = f"{said.get('name', 'server')} {said.get('version', '')}".strip()[:200]
         self._session, self._numbers = secrets.token_hex(8), count()
 
-    def supports(self, stage: BoundStage, _variant: str, /) -> bool:
-        """Whether a server can run it: anything but what nobody computes, and an object of one's own as a state.
+    def supports(self, stage: BoundStage, variant: str, /) -> bool:
+        """Whether a server can run it: what nobody computes it cannot, nor what keeps state, which would start anew.
 
         Whether this server has it turns out as it is loaded.
         """
-        return not stage.operator.only_costs and stage.operator.step_class is None
+        return not stage.operator.only_costs and stage.keeping(variant) is None
 
     def load(self, stage: BoundStage, variant: str, /) -> Kernel:
         """Ask the server for the stage. Raises `KernelError`, `DeviceUnavailableError`."""
@@ -72,7 +73,7 @@ class RemoteBackend:
             path = f"/v2/models/{quote(name, safe='')}" + (f"/versions/{quote(version, safe='')}" if slash else "")
         said = self._asked(path, f"stage `{stage.name}`")
         kind = TimedRemoteKernel if self._knows_stages else RemoteKernel
-        return kind(self, stage, f"{path}/infer", _input_names(said, stage, self._pool.url))
+        return kind(self, stage, f"{path}/infer", _inputs_of(said, stage, self._pool.url))
 
     def close(self) -> None:
         """Hang up, also on runs that are under way. Closing twice is fine."""
@@ -117,12 +118,13 @@ class RemoteBackend:
         for tensor, output in zip(outputs, promised, strict=True):
             wanted = np.dtype(output.data_type if stage.several else "float32")
             array = tensor.array
-            if array.shape != tuple(output.shape) or not np.can_cast(array.dtype, wanted, "same_kind"):
+            is_same = _without_ones(array.shape) == _without_ones(output.shape)  # Others add an axis for batches.
+            if not is_same or not np.can_cast(array.dtype, wanted, "same_kind"):
                 raise KernelError(
                     f"stage `{stage.name}` gives {wanted} of shape {shown(output.shape)}, the server {self._pool.url} "
                     f"gave {array.dtype} of shape {shown(array.shape)}"
                 )
-            arrays.append(array.astype(wanted, copy=False))
+            arrays.append(array.astype(wanted, copy=False).reshape(output.shape))
         return one_value(arrays, [output.name for output in promised])
 
     def _asked(self, path: str, what: str) -> dict[str, Any]:
@@ -138,11 +140,19 @@ class RemoteBackend:
             ) from None
 
 
+@dataclass(frozen=True, slots=True)
+class _Input:
+    """An input as the model takes it."""
+
+    name: str
+    shape: tuple[int, ...]
+
+
 class RemoteKernel:
     """A stage on a server."""
 
-    def __init__(self, backend: RemoteBackend, stage: BoundStage, path: str, names: Sequence[str]) -> None:
-        self._backend, self._stage, self._path, self._names = backend, stage, path, names
+    def __init__(self, backend: RemoteBackend, stage: BoundStage, path: str, inputs: Sequence[_Input]) -> None:
+        self._backend, self._stage, self._path, self._inputs = backend, stage, path, inputs
         self._call: Call | None = None
 
     def __call__(self, inputs: Sequence[np.ndarray], /) -> np.ndarray:
@@ -157,7 +167,9 @@ class RemoteKernel:
 
     def _infer(self, inputs: Sequence[np.ndarray]) -> tuple[np.ndarray, Answer]:
         require_inputs(self._stage, inputs)
-        tensors = [Tensor(name, array) for name, array in zip(self._names, inputs, strict=True)]
+        tensors = [
+            Tensor(taken.name, array.reshape(taken.shape)) for taken, array in zip(self._inputs, inputs, strict=True)
+        ]
         self._call = call = Call()
         try:
             return self._backend.infer(self._stage, self._path, tensors, call)
@@ -174,23 +186,36 @@ class TimedRemoteKernel(RemoteKernel):
         return DeviceRun(output, answer.run_us or 0)
 
 
-def _input_names(said: Mapping[str, Any], stage: BoundStage, url: str) -> list[str]:
-    """What a model's inputs are called, in order. Raises `KernelError` where they are not the stage's."""
-    listed = said.get("inputs")
-    names: list[str] = []
-    for number, shape in enumerate(stage.input_shapes):
-        one = listed[number] if isinstance(listed, list) and number < len(listed) else None
-        name, has = (one.get("name"), one.get("shape")) if isinstance(one, dict) else (None, None)
-        fits = (
-            isinstance(has, list)
-            and len(has) == len(shape)
-            and all(h in (-1, s) for h, s in zip(has, shape, strict=True))
+def _inputs_of(said: Mapping[str, Any], stage: BoundStage, url: str) -> list[_Input]:
+    """A model's inputs, in order: as the stage's, or with an axis of 1 before them, for batches.
+
+    Where the server does not say, they are `input_0` and so on. Raises `KernelError` where they are not the stage's.
+    """
+    listed = said.get("inputs") or [{"name": f"input_{n}", "shape": list(s)} for n, s in enumerate(stage.input_shapes)]
+    found: list[_Input] = []
+    if isinstance(listed, list) and len(listed) == len(stage.input_shapes):
+        for one, shape in zip(listed, stage.input_shapes, strict=True):
+            name, has = (one.get("name"), one.get("shape")) if isinstance(one, dict) else (None, None)
+            taken = next((way for way in (tuple(shape), (1, *shape)) if _fits(way, has)), None)
+            if isinstance(name, str) and taken is not None:
+                found.append(_Input(name, taken))
+    if len(found) != len(stage.input_shapes):
+        raise KernelError(
+            f"stage `{stage.name}` has inputs of the shapes {', '.join(map(shown, stage.input_shapes))}, the model on "
+            f"{url} is for others",
+            hint="name the right one in the processor's options: models",
         )
-        if not isinstance(name, str) or not fits or len(listed or ()) != len(stage.input_shapes):
-            shapes = ", ".join(map(shown, stage.input_shapes))
-            raise KernelError(
-                f"stage `{stage.name}` has inputs of the shapes {shapes}, the model on {url} is for others",
-                hint="name the right one in the processor's options: models",
-            )
-        names.append(name)
-    return names
+    return found
+
+
+def _fits(shape: Sequence[int], has: Any) -> bool:
+    """Whether an array may be so by the model's own account, of which -1 is any length."""
+    return (
+        isinstance(has, list)
+        and len(has) == len(shape)
+        and all(wanted in (-1, length) for wanted, length in zip(has, shape, strict=True))
+    )
+
+
+def _without_ones(shape: Sequence[int]) -> list[int]:
+    return [length for length in shape if length != 1]

@@ -12,7 +12,7 @@ import socket
 import ssl
 import threading
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass
 
 from leo_backends.remote.options import Place
@@ -36,6 +36,8 @@ class Answer:
     json_length: int | None
     run_us: int | None
     """How long the server says that it took."""
+    closes: bool
+    """The connection ends behind it."""
 
 
 class Call:
@@ -43,10 +45,10 @@ class Call:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._connection: http.client.HTTPConnection | None = None
+        self._connection: socket.socket | None = None
         self.is_given_up = False
 
-    def begin(self, connection: http.client.HTTPConnection) -> None:
+    def begin(self, connection: socket.socket) -> None:
         """It goes by this connection."""
         with self._lock:
             self._connection = connection
@@ -71,7 +73,7 @@ class Pool:
 
     def __init__(self, place: Place, clock: WallClock | None = None) -> None:
         self._place, self._clock = place, clock or WallClock()
-        self._idle: list[http.client.HTTPConnection] = []
+        self._idle: list[socket.socket] = []
         self._calls: set[Call] = set()
         self._lock = threading.Lock()
         self._is_closed = False
@@ -116,7 +118,10 @@ class Pool:
                     self._drop(connection, call)
                     raise
                 else:
-                    self._keep(connection, call)
+                    if answer.closes:
+                        self._drop(connection, call)
+                    else:
+                        self._keep(connection, call)
                     return answer
                 self._drop(connection, call)
                 if call.is_given_up:
@@ -157,30 +162,39 @@ class Pool:
         }.get(answer.status, "")
         return KernelError(f"{what}: the server {self.url} answered {answer.status} ({reason})", hint=hint)
 
-    def _connection(self, call: Call) -> tuple[http.client.HTTPConnection, bool]:
+    def _connection(self, call: Call) -> tuple[socket.socket, bool]:
         """A connection, and whether it was used before. Raises `DeviceUnavailableError`."""
         while True:
             with self._lock:
                 if not self._idle:
                     break
                 connection = self._idle.pop()
-            if not _has_news(connection.sock):
+            if not _has_news(connection):
                 call.begin(connection)
                 return connection, True
             connection.close()
-        place = self._place
-        connection = _Connection(place.host, place.port, place.connect_timeout_s, place.tls)
         try:
-            connection.connect()
+            connection = self._connected()
         except (OSError, UnicodeError) as error:
-            connection.close()
             raise self._unavailable(error) from None
         call.begin(connection)
         return connection, False
 
+    def _connected(self) -> socket.socket:
+        """A new connection, without Nagle's waiting. Raises `OSError`, `UnicodeError`."""
+        place = self._place
+        own = socket.create_connection((place.host, place.port), place.connect_timeout_s)
+        try:
+            own.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            own.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+            return own if place.tls is None else place.tls.wrap_socket(own, server_hostname=place.host)
+        except BaseException:
+            own.close()
+            raise
+
     def _exchange(
         self,
-        connection: http.client.HTTPConnection,
+        connection: socket.socket,
         method: str,
         path: str,
         parts: Sequence[bytes | memoryview],
@@ -191,50 +205,60 @@ class Pool:
         left_us = until_us - self._clock.now_us()
         if left_us <= 0:
             raise _FailedError(TimeoutError(), was_sent=False)
-        connection.sock.settimeout(left_us / 1e6)
-        body = b"".join(parts) if parts else None
-        all_headers = {**self._place.headers, **headers, "Leo-Timeout-Us": str(left_us)}
+        connection.settimeout(left_us / 1e6)
         try:
-            connection.request(method, f"{self._place.path}{path}", body, all_headers)
-        except (OSError, http.client.HTTPException) as error:
+            # At once: in two pieces it would wake the server twice.
+            connection.sendall(b"".join((self._head(method, path, headers, parts, left_us), *parts)))
+        except OSError as error:
             with suppress(OSError, http.client.HTTPException, KernelError):  # It may have said why it takes no more.
-                connection.sock.settimeout(LAST_WORDS_S)
-                return self._received(connection, most_bytes)
+                connection.settimeout(LAST_WORDS_S)
+                return self._received(connection, method, most_bytes)
             raise _FailedError(error, was_sent=False) from None
         try:
-            return self._received(connection, most_bytes)
+            return self._received(connection, method, most_bytes)
         except (OSError, http.client.HTTPException) as error:
             raise _FailedError(error, was_sent=True) from None
 
-    def _received(self, connection: http.client.HTTPConnection, most_bytes: int) -> Answer:
-        """The answer. Raises `OSError`, `HTTPException`, and `KernelError` for one of more bytes."""
-        response = connection.getresponse()
-        length = response.length
-        if length is not None and length > most_bytes:
-            raise KernelError(f"the server {self.url} answered {length} bytes, {most_bytes} at most were expected")
-        data = response.read(most_bytes + 1) if length is None else response.read()
-        if len(data) > most_bytes:
-            raise KernelError(f"the server {self.url} answered more than the {most_bytes} bytes that were expected")
-        if response.will_close:
-            connection.close()
-        return Answer(
-            response.status,
-            data,
-            _number(response.headers.get(JSON_LENGTH)),
-            _number(response.headers.get("Leo-Run-Us")),
-        )
+    def _head(
+        self, method: str, path: str, headers: Mapping[str, str], parts: Sequence[bytes | memoryview], left_us: int
+    ) -> bytes:
+        place = self._place
+        host = f"[{place.host}]" if ":" in place.host else place.host
+        lines = [f"{method} {place.path}{path} HTTP/1.1", f"Host: {host}:{place.port}", f"Leo-Timeout-Us: {left_us}"]
+        lines += [f"{name}: {said}" for some in (place.headers, headers) for name, said in some.items()]
+        if method == "POST":
+            lines.append(f"Content-Length: {sum(map(len, parts))}")
+        return ("\r\n".join(lines) + "\r\n\r\n").encode("ascii")
 
-    def _keep(self, connection: http.client.HTTPConnection, call: Call) -> None:
+    def _received(self, connection: socket.socket, method: str, most_bytes: int) -> Answer:
+        """The answer. Raises `OSError`, `HTTPException`, and `KernelError` for one of more bytes."""
+        with closing(http.client.HTTPResponse(connection, method=method)) as response:
+            response.begin()
+            length = response.length
+            if length is not None and length > most_bytes:
+                raise KernelError(f"the server {self.url} answered {length} bytes, {most_bytes} at most were expected")
+            data = response.read(most_bytes + 1) if length is None else response.read()
+            if len(data) > most_bytes:
+                raise KernelError(f"the server {self.url} answered more than the {most_bytes} bytes that were expected")
+            return Answer(
+                response.status,
+                data,
+                _number(response.headers.get(JSON_LENGTH)),
+                _number(response.headers.get("Leo-Run-Us")),
+                response.will_close,
+            )
+
+    def _keep(self, connection: socket.socket, call: Call) -> None:
         call.end()
         with self._lock:
-            if connection.sock is not None and not call.is_given_up and not self._is_closed:
+            if not call.is_given_up and not self._is_closed:
                 self._idle.append(connection)
                 if len(self._idle) <= MOST_IDLE:
                     return
                 connection = self._idle.pop(0)
         connection.close()
 
-    def _drop(self, connection: http.client.HTTPConnection, call: Call) -> None:
+    def _drop(self, connection: socket.socket, call: Call) -> None:
         call.end()
         with suppress(OSError):
             connection.close()
@@ -280,27 +304,9 @@ class _FailedError(Exception):
         self.cause, self.was_sent = cause, was_sent
 
 
-class _Connection(http.client.HTTPConnection):
-    """HTTP with or without TLS, within one time for connection and handshake together."""
-
-    def __init__(self, host: str, port: int, timeout_s: float, tls: ssl.SSLContext | None) -> None:
-        super().__init__(host, port, timeout=timeout_s)
-        self._tls = tls
-
-    def connect(self) -> None:
-        """Connect. Raises `OSError`."""
-        super().connect()  # Without Nagle's waiting, by itself.
-        with suppress(OSError):
-            self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-        if self._tls is not None:
-            self.sock = self._tls.wrap_socket(self.sock, server_hostname=self.host)
-
-
-def _cut(connection: http.client.HTTPConnection) -> None:
-    own = connection.sock
-    if own is not None:
-        with suppress(OSError):  # It is gone already.
-            socket.socket.shutdown(own, socket.SHUT_RDWR)  # That of TLS would speak first.
+def _cut(connection: socket.socket) -> None:
+    with suppress(OSError):  # It is gone already.
+        socket.socket.shutdown(connection, socket.SHUT_RDWR)  # That of TLS would speak first.
 
 
 def _has_news(own: socket.socket) -> bool:
