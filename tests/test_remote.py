@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from leo_backends.remote.backend import RemoteKernel, _Input
-from leo_runtime.backend import Abandonable, TimedKernel, registry
+from leo_runtime.backend import Abandonable, Backend, TimedKernel, registry
 from leo_runtime.documents.binding import BoundStage
 from leo_runtime.documents.hardware import Processor
 from leo_runtime.documents.workload import Workload
@@ -168,6 +168,18 @@ def test_a_server_that_is_not_there_is_unavailable() -> None:
     ) as caught:
         remote(url)
     assert "is `leo-runtime serve` running there" in caught.value.hint
+
+
+def test_a_server_that_comes_later_is_waited_for(workload: Workload) -> None:
+    port, found = free_port(), list[Backend]()
+    opening = threading.Thread(target=lambda: found.append(remote(f"http://127.0.0.1:{port}", wait_s=PATIENCE_S)))
+    opening.start()
+    with serving(workload, port=port):
+        opening.join(PATIENCE_S)
+        assert found[0].load(stage(workload, "level"), "default")([SIGNAL]).shape == (2,)
+        found[0].close()
+    with pytest.raises(DeviceUnavailableError):
+        remote(f"http://127.0.0.1:{port}", wait_s=0.01)
 
 
 @pytest.mark.parametrize(
