@@ -318,8 +318,8 @@ def test_the_log_of_a_run_with_loads_is_all_of_its_energy(tmp_path: Path) -> Non
         ("load", "b", 45_100),
         ("run", "b", 50_100),
     ]
-    assert "B        1500.0  flash  cpu      30.10     45.10  0.75" in text
-    assert "not told of questions with weights" in text
+    assert "B        1500.0  flash  cpu      30.10     45.10  0.75  b" in text
+    assert "a on cpu: there is no other way to run it" in text
     uses = {use.name: (use.runs, use.busy_us) for use in ended.summary.processors}
     assert uses["flash"] == (8, 4 * 35_000)
 
