@@ -14,6 +14,7 @@ from leo_runtime.documents.memory import MemoryPlacement, MemoryProblem
 from leo_runtime.documents.problem import Problem
 from leo_runtime.errors import InputError, SolverError
 from leo_runtime.judge.memory import check_memory
+from leo_runtime.report.answer import bars
 from leo_runtime.solver import SOLVERS, memory_oracle, solve
 from leo_runtime.solver.explain import explain
 from leo_runtime.solver.memory import MEMORY_SOLVERS
@@ -373,6 +374,8 @@ def test_what_stands_in_the_way_of_another_mode_is_told_of_questions_with_weight
     assert (on_npu.verdict, on_npu.binds) == ("impossible", ("memory", "load"))
     assert (on_cpu.verdict, dict(on_cpu.differences)["energy"]) == ("worse", 5_000_000 - 100_000 - 800_000)
     assert "starts then because its weights B (800,000 bytes) are there at 40000 us" in str(explained)
+    drawn = [(bar.row, bar.name, bar.end_us) for bar in bars(problem, solve(problem)) if bar.kind == "load"]
+    assert drawn == [("flash 0", "B to npu", 40_000)]
 
 
 def test_modes_of_random_questions_with_weights_are_explained() -> None:
