@@ -14,7 +14,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from leo_runtime.documents.problem import AccuracyBudget, Mode, Problem, Resource, StageModes
-from leo_runtime.errors import SolverError
+from leo_runtime.errors import InputError, SolverError
 from leo_runtime.frozen import dataclass
 from leo_runtime.operators.patches import few_enough
 
@@ -23,7 +23,7 @@ EASY, HARD = "easy", "hard"
 
 @dataclass(frozen=True, slots=True)
 class Worker:
-    """A processor, and what a patch takes on one of its lanes; None: it does not run that network."""
+    """A processor, and what a patch takes on one of its lanes, from 1 us; None: it does not run that network."""
 
     name: str
     easy_us: int | None
@@ -64,9 +64,13 @@ def split(easy: Sequence[int], hard: Sequence[int], error_max: int, workers: Seq
     """The split of the least makespan of which the errors sum up to at most `error_max`, in any one unit.
 
     `easy` and `hard` are what either network gets wrong in each patch. Where even the better one alone gets more wrong
-    than is allowed, it gets every patch. Raises `SolverError` where no worker runs a network that is needed. Any
-    thread.
+    than is allowed, it gets every patch. Raises `InputError` where one of both is missing of a patch, and what
+    `least_makespan` raises. Any thread.
     """
+    if len(easy) != len(hard):
+        raise InputError(f"a patch has an error of either network, got {len(easy)} and {len(hard)} of them")
+    if len(easy) == 0:
+        return Split(0, 0, error_max >= 0, (), ())
     gains = np.subtract(easy, hard, dtype=np.int64)
     order = np.argsort(-gains, kind="stable")
     allowed = few_enough(np.asarray(easy, np.int64)[order], np.asarray(hard, np.int64)[order], error_max)
@@ -95,8 +99,16 @@ def least_makespan(allowed: np.ndarray, workers: Sequence[Worker]) -> Counts:
     """Counts of the least makespan, with the fewest patches through the better network at that.
 
     `allowed` (patches + 1,) says for each number of patches whether so many may go through the better network. Raises
-    `SolverError` where no worker runs a network that is needed.
+    `InputError` for a worker's number out of range, `SolverError` where none runs a network that is needed.
     """
+    for worker in workers:
+        if worker.start_us < 0 or any(
+            one is not None and one < 1 for one in (worker.lanes, worker.easy_us, worker.hard_us)
+        ):
+            raise InputError(
+                f"worker `{worker.name}` has a number out of range: {worker}",
+                hint="`start_us` is from 0, `lanes` and the times of a patch are from 1; None: it does not run it",
+            )
     patches = len(allowed) - 1
     lanes = [worker for worker in workers for _ in range(worker.lanes)]
     low, high = (
