@@ -404,6 +404,26 @@ def test_a_class_is_made_anew_for_each_run() -> None:
     assert [one.asked for one in made] == [2, 2]
 
 
+def test_what_runs_lasted_is_forgotten_where_a_stage_is_another_one() -> None:
+    seen = []
+
+    def decide(now: Moment) -> Start:
+        seen.append(now.ready[0].options[0].expected_us)
+        return Start(now.ready[0], now.ready[0].options[0])
+
+    changed = Workload.from_json(ALONE.to_json().replace('"output_bytes": 1', '"output_bytes": 2'))
+    assert changed != ALONE
+    policy = EventPolicy("own", lambda: decide, learns_ppm=500_000)
+    with simulated(policy, noise=lambda *_: 3_000) as runtime:
+        for at_us in (20_000, 40_000, 60_000, 80_000):
+            if at_us == 60_000:
+                runtime.drain()
+                runtime.change(changed)
+            runtime.submit(at_us, {})
+        runtime.drain()
+    assert seen == [1_000, 2_000, 1_000, 2_000]
+
+
 def test_a_policy_that_errs_fails_its_frames_and_not_the_run() -> None:
     @event_driven
     def errs(now: Moment) -> Start:

@@ -29,6 +29,7 @@ def questions(draw, patches: int, kinds: int) -> tuple[list[int], list[int], int
             draw(TIMES if i else st.integers(1, 20)),
             draw(st.integers(0, 9)),
             draw(st.integers(1, 2)),
+            *draw(st.tuples(*[st.integers(0, 9)] * 3)),
         )
         for i in range(number)
     ]
@@ -63,7 +64,7 @@ def placed(found: Split, easy: list[int], hard: list[int], workers: list[Worker]
                              start_us=ends[place], end_us=ends[place] + takes))  # fmt: skip
         ends[place] += takes
     errors = sum(hard[p] if network == HARD else easy[p] for p, network in enumerate(found.networks))
-    criteria = Criteria(tardiness=0, energy=0, makespan=found.makespan_us, accuracy_loss=errors)
+    criteria = Criteria(tardiness=0, energy=found.energy_nj, makespan=found.makespan_us, accuracy_loss=errors)
     return Placement(format="leo-placement/1", problem="patches", solver="split", status="feasible",
                      criteria=criteria, stages=tuple(runs))  # fmt: skip
 
@@ -89,9 +90,27 @@ def test_a_split_is_as_good_as_exact_finds(question) -> None:
         assert found.makespan_us == answer.criteria.makespan
 
 
+@given(questions(5, 3), st.integers(1, 60))
+@settings(max_examples=60, deadline=None)
+def test_a_split_of_the_least_energy_is_as_good_as_exact_finds(question, deadline_us: int) -> None:
+    easy, hard, _, workers = question
+    if not split(*question).within:
+        return
+    problem = as_problem(*question, deadline_us)
+    answer = solve(problem)
+    if answer.criteria is None:
+        with pytest.raises(SolverError, match=f"no split ends within {deadline_us} us"):
+            split(*question, deadline_us)
+        return
+    found = split(*question, deadline_us)
+    assert found.energy_nj == answer.criteria.energy
+    report = check(problem, placed(found, easy, hard, workers))
+    assert report.violations == report.false_claims == ()
+
+
 def test_the_patches_with_the_most_to_gain_go_through_the_better_network() -> None:
     found = split([9, 1, 5, 7], [1, 1, 1, 1], 8, [Worker("cpu", 2, 10, lanes=2)])
-    assert found == Split(12, 2, True, (HARD, EASY, EASY, HARD), (("cpu", 0), ("cpu", 1), ("cpu", 0), ("cpu", 1)))
+    assert found == Split(12, 0, 2, True, (HARD, EASY, EASY, HARD), (("cpu", 0), ("cpu", 1), ("cpu", 0), ("cpu", 1)))
 
 
 def test_what_no_split_reaches_is_told_and_done_as_well_as_can_be() -> None:
@@ -111,12 +130,12 @@ def test_a_network_that_nobody_runs_is_refused() -> None:
 
 def test_errors_are_of_the_same_patches_and_there_may_be_none() -> None:
     worker = Worker("cpu", 1, 2)
-    assert split([], [], 0, [worker]) == Split(0, 0, within=True, networks=(), places=())
+    assert split([], [], 0, [worker]) == Split(0, 0, 0, within=True, networks=(), places=())
     with pytest.raises(InputError, match="got 2 and 1 of them"):
         split([5, 6], [1], 9, [worker])
 
 
-@pytest.mark.parametrize("numbers", [(0, 1), (1, 0), (1, -1), (1, 1, -1), (1, 1, 0, 0)])
+@pytest.mark.parametrize("numbers", [(0, 1), (1, 0), (1, -1), (1, 1, -1), (1, 1, 0, 0), (1, 1, 0, 1, -1)])
 def test_a_worker_takes_some_time(numbers: tuple[int, ...]) -> None:
     with pytest.raises(InputError, match="worker `cpu` has a number out of range"):
-        split([5], [1], 9, [Worker("cpu", *numbers)])
+        Worker("cpu", *numbers)

@@ -94,6 +94,8 @@ def test_a_study_says_who_is_preferred(tmp_path: Path) -> None:
     cpu, dsp = (measured(tmp_path, prefer=names).row for names in (("cpu",), ("dsp", "cpu")))
     assert (cpu["solver"], cpu["runs.dsp"]) == ("prefer:cpu", 0)
     assert (dsp["solver"], dsp["runs.cpu"]) == ("prefer:dsp,cpu", 0)
+    plus = measured(tmp_path, solver="prefer:dsp+cpu").row
+    assert {**plus, "solver": dsp["solver"]} == dsp
     with pytest.raises(SolverError, match="prefers `gpu`, and `band` has no such processor") as raised:
         measured(tmp_path, prefer=("gpu",))
     assert raised.value.hint == "it has cpu, dsp"

@@ -68,6 +68,10 @@ class Asking:
             expected = self._lasts.get(mode, FINE * stage.duration_us)
             self._lasts[mode] = expected + (FINE * lasted_us - expected) * self._learns_ppm // ONE
 
+    def keep(self, known: Callable[[Target], bool]) -> None:
+        """Another workload has taken over: of modes that are not `known`, what they lasted is forgotten."""
+        self._lasts = {mode: lasts for mode, lasts in self._lasts.items() if known(mode)}
+
     def ready(self, now_us: int) -> list[Stage]:
         """The stages that could run, what has been ready for longest first."""
         self.undecided = [stage for stage in self.undecided if stage.state == "waiting" and not stage.resource]

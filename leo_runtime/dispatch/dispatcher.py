@@ -229,6 +229,11 @@ class Dispatcher:
         """What the next frame finds in the memories of processors that weights are loaded to."""
         return () if self._memory is None else self._memory.found(now_us)
 
+    @property
+    def asking(self) -> Asking | None:
+        """Who asks the event-driven policy; None: there is none."""
+        return self._asking
+
     def holds_lane(self, frame: int, stage: str, attempt: int) -> bool:
         """Whether a run that has not ended occupies its lane, whether or not it is waited for."""
         return (frame, stage, attempt) in self._given_up or self.is_running(frame, stage, attempt)

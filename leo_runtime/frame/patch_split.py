@@ -3,8 +3,8 @@
 Patches are alike but for how much either network gets wrong in them. So how long a frame takes depends on how many
 patches each lane runs through either network, not on which; and of all choices of n patches for the better network,
 those with the most to gain leave the least error (exchange one that is in for one that is out). The threshold follows
-from the floor, and lanes are filled by counts: together the best answer. It is one placement problem (`as_problem`), of
-a stage for each patch.
+from the floor, and lanes are filled by counts: together the best answer, of makespan, or of energy by a deadline. It is
+one placement problem (`as_problem`), of a stage for each patch.
 """
 
 from __future__ import annotations
@@ -23,7 +23,10 @@ EASY, HARD = "easy", "hard"
 
 @dataclass(frozen=True, slots=True)
 class Worker:
-    """A processor, and what a patch takes on one of its lanes, from 1 us; None: it does not run that network."""
+    """A processor, and what a patch takes on one of its lanes, from 1 us; None: it does not run that network.
+
+    Raises `InputError` for a number out of range.
+    """
 
     name: str
     easy_us: int | None
@@ -33,6 +36,20 @@ class Worker:
     start_us: int = 0
     """From the start of the frame until its first patch can run: waking, and what is sent there and back."""
     lanes: int = 1
+    easy_nj: int = 0
+    """What a patch takes of energy through the network for easy ones."""
+    hard_nj: int = 0
+    start_nj: int = 0
+    """What it takes to start, once a frame, where anything runs on it."""
+
+    def __post_init__(self) -> None:
+        """Refuse numbers by which nothing could be split."""
+        from_one = [one for one in (self.lanes, self.easy_us, self.hard_us) if one is not None]
+        if min(from_one) < 1 or min(self.start_us, self.start_nj, self.easy_nj, self.hard_nj) < 0:
+            raise InputError(
+                f"worker `{self.name}` has a number out of range: {self}",
+                hint="`lanes` and the times of a patch are from 1, all else from 0; None: it does not run that network",
+            )
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +57,7 @@ class Split:
     """Where each patch goes."""
 
     makespan_us: int
+    energy_nj: int
     hard: int
     """How many go through the better network."""
     within: bool
@@ -55,28 +73,36 @@ class Counts:
     """How many patches each lane runs."""
 
     makespan_us: int
+    energy_nj: int
     hard: tuple[int, ...]
     """Of each lane, worker by worker."""
     easy: tuple[int, ...]
 
 
-def split(easy: Sequence[int], hard: Sequence[int], error_max: int, workers: Sequence[Worker]) -> Split:
-    """The split of the least makespan of which the errors sum up to at most `error_max`, in any one unit.
+def split(
+    easy: Sequence[int],
+    hard: Sequence[int],
+    error_max: int,
+    workers: Sequence[Worker],
+    deadline_us: int | None = None,
+) -> Split:
+    """The split of the least makespan of which the errors sum up to at most `error_max`, in any one unit; with a
+    deadline that of the least energy that keeps it.
 
     `easy` and `hard` are what either network gets wrong in each patch. Where even the better one alone gets more wrong
-    than is allowed, it gets every patch. Raises `InputError` where one of both is missing of a patch, and what
-    `least_makespan` raises. Any thread.
+    than is allowed, it gets every patch. Raises `InputError` where one of both is missing of a patch, `SolverError`
+    where no worker runs a network that is needed, or no split keeps the deadline. Any thread.
     """
     if len(easy) != len(hard):
         raise InputError(f"a patch has an error of either network, got {len(easy)} and {len(hard)} of them")
     if len(easy) == 0:
-        return Split(0, 0, error_max >= 0, (), ())
+        return Split(0, 0, 0, error_max >= 0, (), ())
     gains = np.subtract(easy, hard, dtype=np.int64)
     order = np.argsort(-gains, kind="stable")
     allowed = few_enough(np.asarray(easy, np.int64)[order], np.asarray(hard, np.int64)[order], error_max)
     within = bool(allowed.any())
     allowed[-1] |= not within
-    counts = least_makespan(allowed, workers)
+    counts = least_makespan(allowed, workers) if deadline_us is None else least_energy(allowed, workers, deadline_us)
     lanes = [(worker.name, lane) for worker in workers for lane in range(worker.lanes)]
     places = [
         place
@@ -88,6 +114,7 @@ def split(easy: Sequence[int], hard: Sequence[int], error_max: int, workers: Seq
     by_patch = sorted(zip(order.tolist(), through, places, strict=True))
     return Split(
         counts.makespan_us,
+        counts.energy_nj,
         sum(counts.hard),
         within,
         tuple(network for _, network, _ in by_patch),
@@ -99,22 +126,12 @@ def least_makespan(allowed: np.ndarray, workers: Sequence[Worker]) -> Counts:
     """Counts of the least makespan, with the fewest patches through the better network at that.
 
     `allowed` (patches + 1,) says for each number of patches whether so many may go through the better network. Raises
-    `InputError` for a worker's number out of range, `SolverError` where none runs a network that is needed.
+    `SolverError` where no worker runs a network that is needed.
     """
-    for worker in workers:
-        if worker.start_us < 0 or any(
-            one is not None and one < 1 for one in (worker.lanes, worker.easy_us, worker.hard_us)
-        ):
-            raise InputError(
-                f"worker `{worker.name}` has a number out of range: {worker}",
-                hint="`start_us` is from 0, `lanes` and the times of a patch are from 1; None: it does not run it",
-            )
     patches = len(allowed) - 1
     lanes = [worker for worker in workers for _ in range(worker.lanes)]
-    low, high = (
-        0,
-        max((worker.start_us + patches * max(worker.easy_us or 0, worker.hard_us or 0) for worker in lanes), default=0),
-    )
+    alone_us = [one.start_us + patches * max(one.easy_us or 0, one.hard_us or 0) for one in workers]
+    low, high = 0, max(alone_us, default=0)
     if not _fits(_filled(high, patches, lanes)[-1], allowed).any():
         raise SolverError("no worker runs a network that patches have to go through", hint="give one its time")
     while low < high:
@@ -123,24 +140,82 @@ def least_makespan(allowed: np.ndarray, workers: Sequence[Worker]) -> Counts:
             high = middle
         else:
             low = middle + 1
-    filled = _filled(high, patches, lanes)
-    left_hard = int(_fits(filled[-1], allowed).argmax())
+    hard = int(_fits(_filled(high, patches, lanes)[-1], allowed).argmax())
+    return _counts(workers, *_dealt(lanes, high, patches, hard, patches - hard))
+
+
+def least_energy(allowed: np.ndarray, workers: Sequence[Worker], deadline_us: int) -> Counts:
+    """Counts of the least energy of which every lane ends by the deadline, with the fewest hard patches at that.
+
+    `allowed` as for `least_makespan`. Raises `SolverError` where there are none.
+    """
+    patches = len(allowed) - 1
+    of_each = [_energies(worker, deadline_us, patches) for worker in workers]
+    # Of the first 0, 1, 2, ... workers: the least energy of each number of hard and of easy patches.
+    least = [np.full((patches + 1, patches + 1), _BEYOND, np.int64)]
+    least[0][0, 0] = 0
+    for own in of_each:
+        found = np.full_like(least[0], _BEYOND)
+        for hard, easy in np.argwhere(own < _BEYOND).tolist():
+            part = found[hard:, easy:]
+            np.minimum(part, least[-1][: len(part), : part.shape[1]] + own[hard, easy], out=part)
+        least.append(found)
+    ends = np.where(allowed, least[-1][np.arange(patches + 1), patches - np.arange(patches + 1)], _BEYOND)
+    left_hard = int(ends.argmin())
     left_easy = patches - left_hard
-    hard, easy = [0] * len(lanes), [0] * len(lanes)
+    if ends[left_hard] >= _BEYOND:
+        raise SolverError(f"no split ends within {deadline_us} us", hint="allow it more time, or more errors")
+    hards: list[int] = []
+    easies: list[int] = []
+    for worker, own, before, after in reversed(list(zip(workers, of_each, least[:-1], least[1:], strict=True))):
+        some = before[: left_hard + 1, : left_easy + 1][::-1, ::-1] + own[: left_hard + 1, : left_easy + 1]
+        hard, easy = np.argwhere(some == after[left_hard, left_easy])[0].tolist()
+        hard_each, easy_each = _dealt([worker] * worker.lanes, deadline_us, patches, hard, easy)
+        hards, easies = hard_each + hards, easy_each + easies
+        left_hard, left_easy = left_hard - hard, left_easy - easy
+    return _counts(workers, hards, easies)
+
+
+def _energies(worker: Worker, deadline_us: int, patches: int) -> np.ndarray:
+    """What each number of hard and of easy patches takes on a worker, (patches + 1, patches + 1).
+
+    Which of its lanes they run on makes no difference to it.
+    """
+    hard, easy = np.mgrid[0 : patches + 1, 0 : patches + 1]
+    room = _filled(deadline_us, patches, [worker] * worker.lanes)[-1]
+    energies = worker.start_nj + hard * worker.hard_nj + easy * worker.easy_nj
+    energies[0, 0] = 0
+    return np.where(easy <= room[:, None], energies, _BEYOND)
+
+
+def _dealt(lanes: Sequence[Worker], until_us: int, patches: int, hard: int, easy: int) -> tuple[list[int], list[int]]:
+    """So many hard and easy patches, of which all lanes are done by that time, on each of the lanes."""
+    filled = _filled(until_us, patches, lanes)
+    hards, easies = [0] * len(lanes), [0] * len(lanes)
     for index in reversed(range(len(lanes))):
-        before, room = filled[index], _room(lanes[index], high, patches)
         # The lanes before this one have to have room for what it leaves them.
-        count = next(
-            n
-            for n in range(left_hard + 1)
-            if n < len(room) and before[left_hard - n] + room[n] == filled[index + 1][left_hard]
-        )
-        hard[index], easy[index] = count, min(int(room[count]), left_easy)
-        left_hard -= hard[index]
-        left_easy -= easy[index]
-    return Counts(high, tuple(hard), tuple(easy))
+        room = _room(lanes[index], until_us, patches)[: hard + 1]
+        count = int((filled[index][hard - np.arange(len(room))] + room).argmax())
+        hards[index], easies[index] = count, min(int(room[count]), easy)
+        hard -= hards[index]
+        easy -= easies[index]
+    return hards, easies
 
 
+def _counts(workers: Sequence[Worker], hard: Sequence[int], easy: Sequence[int]) -> Counts:
+    """What the lanes' patches take together."""
+    lanes = [(number, worker) for number, worker in enumerate(workers) for _ in range(worker.lanes)]
+    ends, energy_nj, used = [0], 0, set()
+    for (number, worker), hards, easies in zip(lanes, hard, easy, strict=True):
+        if hards + easies:
+            used.add(number)
+            ends.append(worker.start_us + hards * (worker.hard_us or 0) + easies * (worker.easy_us or 0))
+            energy_nj += hards * worker.hard_nj + easies * worker.easy_nj
+    energy_nj += sum(workers[number].start_nj for number in used)
+    return Counts(max(ends), energy_nj, tuple(hard), tuple(easy))
+
+
+_BEYOND = 1 << 60
 _NEVER = -(1 << 40)
 
 
@@ -171,25 +246,40 @@ def _fits(room: np.ndarray, allowed: np.ndarray) -> np.ndarray:
     return allowed & (room >= np.arange(len(room))[::-1])
 
 
-def as_problem(easy: Sequence[int], hard: Sequence[int], error_max: int, workers: Sequence[Worker]) -> Problem:
+def as_problem(
+    easy: Sequence[int],
+    hard: Sequence[int],
+    error_max: int,
+    workers: Sequence[Worker],
+    deadline_us: int | None = None,
+) -> Problem:
     """The same question as a placement problem: a stage for each patch, the errors as what modes lose."""
     stages = []
     for number, losses in enumerate(zip(easy, hard, strict=True)):
-        modes = [
-            Mode(resource=worker.name, variant=name, duration_us=time_us, energy_nj=0, accuracy_loss_ppm=loss)
-            for worker in workers
-            for name, time_us, loss in zip((EASY, HARD), (worker.easy_us, worker.hard_us), losses, strict=True)
-            if time_us is not None
-        ]
+        modes = []
+        for one in workers:
+            ways = ((EASY, one.easy_us, one.easy_nj, losses[0]), (HARD, one.hard_us, one.hard_nj, losses[1]))
+            modes += [
+                Mode(resource=one.name, variant=name, duration_us=us, energy_nj=nj, accuracy_loss_ppm=loss)
+                for name, us, nj, loss in ways
+                if us is not None
+            ]
         stages.append(StageModes(name=f"patch {number}", modes=tuple(modes)))
     return Problem(
         format="leo-problem/1",
         name="patches",
         resources=tuple(
-            Resource(name=one.name, lanes=one.lanes, awake=one.start_us == 0, wake_latency_us=one.start_us)
+            Resource(
+                name=one.name,
+                lanes=one.lanes,
+                awake=one.start_us == one.start_nj == 0,
+                wake_latency_us=one.start_us,
+                wake_energy_nj=one.start_nj,
+            )
             for one in workers
         ),
         stages=tuple(stages),
         accuracy_budgets=(AccuracyBudget(stages=tuple(one.name for one in stages), loss_ppm_max=error_max),),
-        objective=("makespan",),
+        limits={} if deadline_us is None else {"makespan": deadline_us},
+        objective=("makespan",) if deadline_us is None else ("energy",),
     )

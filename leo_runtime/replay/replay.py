@@ -56,11 +56,15 @@ def releases(workload: Workload, length_us: int, seed: int = 0) -> dict[int, tup
 
     What triggers draw goes by the seed.
     """
-    times: dict[int, list[str]] = {}
+    times: dict[int, tuple[str, ...]] = {}
+    # A day has 200,000 releases, and few of them are of other graphs.
+    known: dict[tuple[str, ...], tuple[str, ...]] = {}
     for graph in workload.graphs:
         for release_us in graph.releases_us(length_us, seed):
-            times.setdefault(release_us, []).append(graph.name)
-    return {release_us: tuple(names) for release_us, names in sorted(times.items()) if release_us}
+            if release_us:
+                names = (*times.get(release_us, ()), graph.name)
+                times[release_us] = known.setdefault(names, names)
+    return dict(sorted(times.items()))
 
 
 Batch = tuple[tuple[int, ...], tuple[str, ...]]

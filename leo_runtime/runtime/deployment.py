@@ -182,6 +182,8 @@ class Deployment:
         if dispatcher.limits is not None:
             dispatcher.limits.change(known, self.warmed())
         dispatcher.health.change(known)
+        if dispatcher.asking is not None:
+            dispatcher.asking.keep(known)
 
     def give_way(self, after: Deployment) -> None:
         """Another has taken over: it is used for the frames that it has, and for no others."""
