@@ -19,7 +19,7 @@ from leo_runtime.documents.hardware import Hardware
 from leo_runtime.documents.memory import Loader, MemoryProblem
 from leo_runtime.documents.profile import Profile
 from leo_runtime.documents.workload import Workload
-from leo_runtime.errors import DocumentError, GraphError, InputError, SolverError
+from leo_runtime.errors import DocumentError, GraphError, InputError, KernelError, SolverError
 from leo_runtime.frame.conditions import MemoryFound
 from leo_runtime.frame.ledger import run_ledger
 from leo_runtime.frame.lower import merge
@@ -271,6 +271,29 @@ def test_equal_files_are_one_label(tmp_path: Path) -> None:
     assert mesh.operator.weights is not None
     assert mesh.operator.weights(same, mesh.input_shapes) == mesh.weights("default")
     assert bound["small"].weights("default") == ()
+
+
+def test_a_dsp_has_kernels_of_more_than_its_memory_where_weights_are_loaded_to_it() -> None:
+    """All kernels are there from the start; that what is loaded fits is seen to by the plans."""
+    from leo_runtime import shipped
+    from leo_runtime.backend.machine import open_backends
+    from leo_runtime.documents.binding import bind
+
+    stages = []
+    for name, stage in (("faces", "detector"), ("patches", "small 0")):
+        workload = shipped.workload(name)
+        stages.append(bind(workload.graphs[0], workload)[stage])
+    sizes = [size for stage in stages for _, size in stage.weights("int8")]
+    dsp = {"name": "dsp", "backend": "dsp", "memory_bytes": sum(sizes) - 1}
+    store, loader = {"name": "flash"}, {"target": "dsp", "store": "flash", "bytes_per_s": 20_000_000}
+    machine = {"format": "leo-hardware/1", "name": "m", "processors": [dsp]}
+    with open_backends(Hardware.from_dict(machine)) as opened:
+        opened.backend("dsp").load(stages[0], "int8")
+        with pytest.raises(KernelError, match="is full"):
+            opened.backend("dsp").load(stages[1], "int8")
+    with open_backends(Hardware.from_dict({**machine, "stores": [store], "loaders": [loader]})) as opened:
+        for stage in stages:
+            opened.backend("dsp").load(stage, "int8")
 
 
 def test_the_log_of_a_run_with_loads_is_all_of_its_energy(tmp_path: Path) -> None:
