@@ -24,7 +24,7 @@ from leo_runtime.frame.conditions import MemoryFound
 from leo_runtime.frame.ledger import run_ledger
 from leo_runtime.frame.lower import merge
 from leo_runtime.frame.records import FrameResult, Solved
-from leo_runtime.replay.compare import Compared, Placing, placing_on
+from leo_runtime.replay.compare import Compared, Placing, placing_on, require_placing
 from leo_runtime.replay.frame_facts import frame_facts
 from leo_runtime.replay.log_reader import read_log
 from leo_runtime.replay.log_text import Lines
@@ -190,6 +190,19 @@ def test_a_solver_of_ones_own_is_judged_with_loads() -> None:
     assert len(results[0].loads) == 2
     with pytest.raises(SolverError, match="A is not on cpu by then"):
         played(*two_models(), solver=lambda problem: solve(problem, "greedy").model_copy(update={"loads": ()}))
+
+
+def test_who_loads_nothing_is_refused_before_anything_runs() -> None:
+    workload, hardware, profile = two_models()
+    for name, error, says in (
+        ("heft", SolverError, 'no solver of questions with weights is called "heft"'),
+        ("round-robin", InputError, "the event-driven policy `round-robin` loads no weights"),
+    ):
+        with pytest.raises(error, match=says):
+            Runtime.simulated(workload, hardware, profile, compute=False, solver=name)
+        with pytest.raises(error, match=says):
+            require_placing(Placing(policy=name), hardware)
+        require_placing(Placing(policy=name), two_models(stores=[], loaders=[])[1])
 
 
 def test_windows_and_batches_know_nothing_of_weights() -> None:
