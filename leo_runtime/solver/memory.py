@@ -34,10 +34,11 @@ def solve_memory(
     all; `InputError` for what is no number.
     """
     limit_ms, limit_nodes, seed = plain_limits(limit_ms, limit_nodes, seed)
-    return _named(solver)(problem, limit_ms=limit_ms, limit_nodes=limit_nodes, seed=seed)
+    return named(solver)(problem, limit_ms=limit_ms, limit_nodes=limit_nodes, seed=seed)
 
 
-def _named(solver: str) -> Callable[..., MemoryPlacement]:
+def named(solver: str) -> Callable[..., MemoryPlacement]:
+    """The function of a solver of questions with loads. Raises `SolverError` on a name that answers none."""
     preferred = preferences(solver)
     if preferred is not None:
         from leo_runtime.solver.memory_policies import preferring
