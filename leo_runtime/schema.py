@@ -360,6 +360,11 @@ def document_error(source: str, error: ValidationError, model: type[BaseModel] |
             return DocumentError(source, problem, path, shown, hint=_known_keys(within, str(loc[-1]), model))
         case "int_type" | "int_from_float" | "int_parsing":
             return DocumentError(source, f"expected an integer, got {shown}", path, shown)
+        case "tuple_type" | "list_type":
+            one = isinstance(first["input"], str | int | float)
+            return DocumentError(
+                *(source, f"expected a list, got {shown}", path, shown), hint=f"in brackets: [{shown}]" * one
+            )
         case "greater_than_equal":
             return DocumentError(source, f"expected at least {context['ge']}, got {shown}", path, shown)
         case "less_than_equal":

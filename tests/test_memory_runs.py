@@ -473,6 +473,18 @@ def test_a_stage_whose_weights_are_gone_fails_where_there_is_no_room() -> None:
     assert (run.outcome, run.error) == ("failed", "its weights `A` are no longer on `cpu`, and there is no room")
 
 
+def test_a_frame_whose_only_processor_is_lost_as_it_begins_fails_with_its_weights() -> None:
+    simulator = Simulator(memory_of())
+    simulator.post(FrameAdmitted(0, 0, 0, planned("A", 1_000_000, resident=False)))
+    assert simulator.drain()
+    again = planned("A", 1_000_000, resident=True)
+    simulator.post(ProcessorLost(30_000, "cpu", "unplugged"))
+    simulator.post(FrameAdmitted(30_000, 1, 30_000, again))
+    assert simulator.drain()
+    _, (run,) = [done.stages for done in simulator.finished()]
+    assert (run.outcome, run.error) == ("failed", "processor `cpu` was lost")
+
+
 def test_a_dropped_frame_leaves_what_it_was_loading() -> None:
     simulator = Simulator(memory_of())
     simulator.post(FrameAdmitted(0, 0, 0, planned("A", 1_000_000, resident=False)))
