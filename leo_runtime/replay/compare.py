@@ -24,12 +24,12 @@ from leo_runtime.replay.known_frames import KnownFrames
 from leo_runtime.replay.replay import FrameSink, Replay, Span, Time, replay
 from leo_runtime.replay.shared_kernels import SharedKernels
 from leo_runtime.runtime.options import RuntimeOptions
-from leo_runtime.runtime.planner import BATCH_NODES, MEMORY_NODES, Solver
+from leo_runtime.runtime.planner import BATCH_NODES, Solver
 from leo_runtime.runtime.planners import require_loading
 from leo_runtime.runtime.runtime import Runtime
 from leo_runtime.runtime.windows import Planning
 from leo_runtime.solver.event_policies import EVENT_POLICIES
-from leo_runtime.solver.memory import solve_memory
+from leo_runtime.solver.memory import MEMORY_NODES, solve_memory
 from leo_runtime.solver.preferences import require_there
 from leo_runtime.solver.reserve import memory_with_reserve, solve_with_reserve, window_with_reserve
 from leo_runtime.solver.window import solve_window
