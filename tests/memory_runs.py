@@ -7,12 +7,15 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from functools import partial
 from itertools import pairwise
 from random import Random
 from typing import Any
 
 from leo_runtime import Runtime
+from leo_runtime.dispatch.events import Event, FrameAdmitted, ProcessorFound, ProcessorLost
 from leo_runtime.dispatch.simulator import Simulator
 from leo_runtime.documents.hardware import Hardware
 from leo_runtime.documents.profile import Profile
@@ -126,7 +129,7 @@ class Case:
     def run(self, *, with_faults: bool = False) -> tuple[list[FrameResult], list[Line], Lost]:
         """The results of its frames, the lines of a log of them, and the processors that were lost meanwhile.
 
-        `with_faults`: some are, as frames run, and are found again.
+        `with_faults`: some are, as frames are placed and as they run, and are found again.
         """
         dice, gone = Random(self.seed), set[str]()
         lost: list[tuple[str, int]] = []
@@ -136,20 +139,37 @@ class Case:
             self.workload, self.hardware, self.profile, solver="greedy", noise=self.noise_ppm, seed=self.seed
         )
         results: list[FrameResult] = []
+
+        def change(driver: Simulator, at_us: int) -> None:
+            """A processor is lost, or found again."""
+            name = dice.choice(names)
+            driver.reach(at_us)
+            if name in gone:
+                driver.post(ProcessorFound(at_us, name))
+                gone.remove(name)
+            elif len(gone) + 1 < len(names):
+                driver.post(ProcessorLost(at_us, name, "tried"))
+                gone.add(name)
+                lost.append((name, at_us))
+
+        def admitted_late(post: Callable[[Event], None], event: Event) -> None:
+            """As in real time, where a frame is planned beside all that happens meanwhile."""
+            if isinstance(event, FrameAdmitted) and dice.random() < 0.5:
+                assert isinstance(runtime._driver, Simulator)
+                at_us = event.at_us + dice.randint(0, 8_000)
+                change(runtime._driver, at_us)
+                event = replace(event, at_us=at_us)
+            post(event)
+
         with runtime:
             for at_us in releases[: self.frames]:
                 runtime.submit(at_us, {})
+                driver = runtime._driver
+                assert isinstance(driver, Simulator)
+                if with_faults and at_us == releases[0]:
+                    driver.post = partial(admitted_late, driver.post)  # type: ignore[method-assign]  # Here alone.
                 if with_faults and dice.random() < 0.5:
-                    later_us, name = at_us + dice.randint(0, 15_000), dice.choice(names)
-                    assert isinstance(runtime._driver, Simulator)
-                    runtime._driver.reach(later_us)
-                    if name in gone:
-                        runtime.restore(name)
-                        gone.remove(name)
-                    elif len(gone) + 1 < len(names):
-                        runtime.lose(name)
-                        gone.add(name)
-                        lost.append((name, later_us))
+                    change(driver, at_us + dice.randint(0, 15_000))
                 results += runtime.results()
             results += runtime.drain()
             lines, questions = Lines(runtime.merged), Questions()
@@ -197,13 +217,13 @@ def _memory(
     frames: Sequence[Line], questions: dict[str, Line], resource: str, cap: int | None, lost_us: Sequence[int]
 ) -> Iterator[str]:
     """What is in a memory is what was loaded and has not gone; it is there for every run, and it fits."""
-    # By time; at one time runs end, then what goes goes, then loads and runs begin.
+    # By time; at one time runs end and loads arrive, then what goes goes, then loads and runs begin.
     events: list[tuple[int, int, str, str, int]] = [(at_us, 1, "lost", "", 0) for at_us in lost_us]
     for number, frame in enumerate(frames):
         for load in frame.get("loads", ()):
             if load["target"] == resource:
                 events.append((load["start_us"], 2, "load", load["label"], load["bytes"]))
-                events.append((load["arrive_us"], 3, "there", load["label"], load["start_us"]))
+                events.append((load["arrive_us"], 0, "there", load["label"], load["start_us"]))
         gone = [one for one in frame.get("evicted", ()) if one["resource"] == resource]
         events += [(one["at_us"], 1, "gone", one["label"], 0) for one in gone]
         runs = [run for run in frame["stages"] if run["resource"] == resource and run["end_us"] > run["start_us"]]
@@ -235,8 +255,8 @@ def _memory(
             since.clear()
             there.clear()
         elif what == "gone":
-            if name not in held or used.get(name):
-                yield f"{name} goes from {resource} at {at_us}, where it is used or never was"
+            if name not in there or used.get(name):
+                yield f"{name} goes from {resource} at {at_us}, where it is used, or is not yet, or never was"
             held.pop(name, None)
             there.discard(name)
         elif what == "work":

@@ -26,7 +26,7 @@ from leo_runtime.frame.lower import MergedWorkload, frame_problem
 from leo_runtime.frame.records import Solved
 from leo_runtime.frame.running_ledger import linger_us
 from leo_runtime.frame.steps import StepPrices
-from leo_runtime.frame.weights import Named, memory_problem, named_weights
+from leo_runtime.frame.weights import Named, memory_problem, named_weights, require_same_bytes
 from leo_runtime.frame.window import Found, Releases, Window, window_problem, window_releases
 from leo_runtime.frozen import dataclass
 from leo_runtime.operators.own import failure
@@ -35,7 +35,7 @@ from leo_runtime.schema import MAX_QUANTITY
 from leo_runtime.solver import SOLVERS, named, plain_limits
 from leo_runtime.solver.context import Context, Past, takes_context
 from leo_runtime.solver.event_policies import EVENT_POLICIES
-from leo_runtime.solver.memory import solve_memory
+from leo_runtime.solver.memory import MEMORY_NODES, solve_memory
 from leo_runtime.values import whole
 
 if TYPE_CHECKING:
@@ -65,10 +65,6 @@ MAX_KINDS = 16
 BATCH_NODES = 500
 """How far a named solver without a limit searches for each choice of what runs together: a batch is often too large for
 a proof, and the same limit gives the same answer."""
-
-MEMORY_NODES = 300
-"""How many questions of frames the exact solver asks for a question with weights, each of which it searches for as many
-nodes, where no wall time is its limit: where many weights compete for little memory, its parts are many."""
 
 NOT_TOLD = Context(0)
 """The context of a question that has none."""
@@ -121,6 +117,8 @@ class Planner:
         self.steps = steps
         self._hardware = hardware
         self._named = named_weights(merged.stages, hardware)
+        self._known_bytes = self.label_bytes
+        """The bytes of all weights that may be in memory, also of workloads before this one."""
         self._with_weights: dict[Conditions, MemoryProblem] = {}
         """Questions as `_usual` has them, where weights are loaded."""
         self._solver = solver
@@ -142,6 +140,11 @@ class Planner:
         self._with_weights.clear()
         self._releases.clear()
         self._replanners.clear()
+
+    def follow(self, before: Planner) -> None:
+        """Plan on the same machine after that one. Raises `GraphError` where a label is of other weights there."""
+        require_same_bytes(self._known_bytes, before._known_bytes)
+        self._known_bytes = {**before._known_bytes, **self._known_bytes}
 
     def take_over(self, before: Planner, graphs: frozenset[str]) -> None:
         """Go on with what another has answered of these graphs, which ask the same there in the same modes."""

@@ -19,6 +19,10 @@ MEMORY_SOLVERS: dict[str, str] = {
 }
 """Name of each solver and where it is, as "module:function"; the module is imported when it is first asked for."""
 
+MEMORY_NODES = 300
+"""How many questions of frames the exact solver asks for a question with weights, each of which it searches for as many
+nodes, where no wall time is its limit: where many weights compete for little memory, its parts are many."""
+
 
 def solve_memory(
     problem: MemoryProblem,
@@ -34,10 +38,11 @@ def solve_memory(
     all; `InputError` for what is no number.
     """
     limit_ms, limit_nodes, seed = plain_limits(limit_ms, limit_nodes, seed)
-    return _named(solver)(problem, limit_ms=limit_ms, limit_nodes=limit_nodes, seed=seed)
+    return named(solver)(problem, limit_ms=limit_ms, limit_nodes=limit_nodes, seed=seed)
 
 
-def _named(solver: str) -> Callable[..., MemoryPlacement]:
+def named(solver: str) -> Callable[..., MemoryPlacement]:
+    """The function of a solver of questions with loads. Raises `SolverError` on a name that answers none."""
     preferred = preferences(solver)
     if preferred is not None:
         from leo_runtime.solver.memory_policies import preferring
