@@ -56,10 +56,10 @@ class XrScore:
         energies = {(one.graph, one.number): 0.0 for one in ended.graphs}
         for run in ended.stages:
             job = ended.jobs[run.stage]
-            shared = [(graph, number) for graph in self._stages[job.stage] for number in job.frames]
-            shared = [one for one in shared if one in energies]
-            for one in shared:
-                energies[one] += run.nj / len(shared)
+            readers = [(graph, number) for graph in self._stages[job.stage] for number in job.frames]
+            shared = [reader for reader in readers if reader in energies]
+            for reader in shared:
+                energies[reader] += run.nj / len(shared)
         for one in ended.graphs:
             if one.outcome == "done":
                 self._answered[one.graph] += 1
