@@ -197,13 +197,13 @@ def _memory(
     frames: Sequence[Line], questions: dict[str, Line], resource: str, cap: int | None, lost_us: Sequence[int]
 ) -> Iterator[str]:
     """What is in a memory is what was loaded and has not gone; it is there for every run, and it fits."""
-    # By time; at one time runs end, then what goes goes, then loads and runs begin.
+    # By time; at one time runs end and loads arrive, then what goes goes, then loads and runs begin.
     events: list[tuple[int, int, str, str, int]] = [(at_us, 1, "lost", "", 0) for at_us in lost_us]
     for number, frame in enumerate(frames):
         for load in frame.get("loads", ()):
             if load["target"] == resource:
                 events.append((load["start_us"], 2, "load", load["label"], load["bytes"]))
-                events.append((load["arrive_us"], 3, "there", load["label"], load["start_us"]))
+                events.append((load["arrive_us"], 0, "there", load["label"], load["start_us"]))
         gone = [one for one in frame.get("evicted", ()) if one["resource"] == resource]
         events += [(one["at_us"], 1, "gone", one["label"], 0) for one in gone]
         runs = [run for run in frame["stages"] if run["resource"] == resource and run["end_us"] > run["start_us"]]
@@ -235,8 +235,8 @@ def _memory(
             since.clear()
             there.clear()
         elif what == "gone":
-            if name not in held or used.get(name):
-                yield f"{name} goes from {resource} at {at_us}, where it is used or never was"
+            if name not in there or used.get(name):
+                yield f"{name} goes from {resource} at {at_us}, where it is used, or is not yet, or never was"
             held.pop(name, None)
             there.discard(name)
         elif what == "work":

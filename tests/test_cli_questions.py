@@ -180,7 +180,7 @@ def test_two_runs_are_compared(run: Path, tmp_path: Path, capsys: pytest.Capture
 @needs_pyarrow
 def test_a_run_is_exported(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["export", str(run), "--out", str(tmp_path / "tables")]) == 0
-    names = ("frames", "graphs", "stages", "transfers", "energy")
+    names = ("frames", "graphs", "stages", "transfers", "loads", "energy")
     paths = [tmp_path / "tables" / f"{name}.parquet" for name in names]
     assert capsys.readouterr().out == "".join(f"written: {path}\n" for path in paths)
     assert all(path.is_file() for path in paths)

@@ -260,6 +260,20 @@ def test_the_unit_lets_it_use_the_network_where_its_config_does(
     assert f"RestrictAddressFamilies={families}" in capsys.readouterr().out.splitlines()
 
 
+def test_the_unit_lets_it_use_the_network_where_a_processor_is_a_server(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = write(tmp_path)
+    machine = tmp_path / "machine.toml"
+    machine.write_text(
+        machine.read_text().replace(
+            "processors = [", 'processors = [{ name = "cloud", backend = "remote", remote = true }, '
+        )
+    )
+    assert main(["daemon", "--unit", str(path)]) == 0
+    assert "RestrictAddressFamilies=AF_UNIX AF_NETLINK AF_INET AF_INET6" in capsys.readouterr().out.splitlines()
+
+
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd-analyze is not installed")
 @pytest.mark.parametrize("sensors", [False, True])
 def test_systemd_has_nothing_to_say_about_the_unit(tmp_path: Path, sensors: bool) -> None:

@@ -83,6 +83,11 @@ def test_every_page_is_found_from_the_readme(page: Path) -> None:
     assert f"](docs/{page.name})" in more or f"]({page.name})" in (ROOT / "docs" / "README.md").read_text()
 
 
+def test_no_page_has_marks_of_a_merge() -> None:
+    for page in (*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")):
+        assert not re.findall(r"^(?:<{7} |>{7} |={7}$)", page.read_text(), re.M), page
+
+
 def test_every_extra_is_on_its_page() -> None:
     extras = set(tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"])
     table = (ROOT / "docs" / "install.md").read_text()

@@ -10,7 +10,7 @@ import pytest
 
 from leo_runtime import Runtime, solve
 from leo_runtime.dispatch.dispatcher import Dispatcher
-from leo_runtime.dispatch.events import FrameAdmitted, FrameDropped
+from leo_runtime.dispatch.events import FrameAdmitted, FrameDropped, ProcessorLost
 from leo_runtime.dispatch.memory import Found, Room
 from leo_runtime.dispatch.memory_plan import make_memory_plan
 from leo_runtime.dispatch.plan import Plan
@@ -19,12 +19,12 @@ from leo_runtime.documents.hardware import Hardware
 from leo_runtime.documents.memory import Loader, MemoryProblem
 from leo_runtime.documents.profile import Profile
 from leo_runtime.documents.workload import Workload
-from leo_runtime.errors import DocumentError, GraphError, InputError, SolverError
+from leo_runtime.errors import DocumentError, GraphError, InputError, KernelError, SolverError
 from leo_runtime.frame.conditions import MemoryFound
 from leo_runtime.frame.ledger import run_ledger
 from leo_runtime.frame.lower import merge
 from leo_runtime.frame.records import FrameResult, Solved
-from leo_runtime.replay.compare import Compared, Placing, placing_on
+from leo_runtime.replay.compare import Compared, Placing, placing_on, require_placing
 from leo_runtime.replay.frame_facts import frame_facts
 from leo_runtime.replay.log_reader import read_log
 from leo_runtime.replay.log_text import Lines
@@ -192,6 +192,19 @@ def test_a_solver_of_ones_own_is_judged_with_loads() -> None:
         played(*two_models(), solver=lambda problem: solve(problem, "greedy").model_copy(update={"loads": ()}))
 
 
+def test_who_loads_nothing_is_refused_before_anything_runs() -> None:
+    workload, hardware, profile = two_models()
+    for name, error, says in (
+        ("heft", SolverError, 'no solver of questions with weights is called "heft"'),
+        ("round-robin", InputError, "the event-driven policy `round-robin` loads no weights"),
+    ):
+        with pytest.raises(error, match=says):
+            Runtime.simulated(workload, hardware, profile, compute=False, solver=name)
+        with pytest.raises(error, match=says):
+            require_placing(Placing(policy=name), hardware)
+        require_placing(Placing(policy=name), two_models(stores=[], loaders=[])[1])
+
+
 def test_windows_and_batches_know_nothing_of_weights() -> None:
     workload, hardware, profile = two_models()
     with pytest.raises(InputError, match="`window_stages` is 20, and windows know nothing of weights"):
@@ -271,6 +284,29 @@ def test_equal_files_are_one_label(tmp_path: Path) -> None:
     assert mesh.operator.weights is not None
     assert mesh.operator.weights(same, mesh.input_shapes) == mesh.weights("default")
     assert bound["small"].weights("default") == ()
+
+
+def test_a_dsp_has_kernels_of_more_than_its_memory_where_weights_are_loaded_to_it() -> None:
+    """All kernels are there from the start; that what is loaded fits is seen to by the plans."""
+    from leo_runtime import shipped
+    from leo_runtime.backend.machine import open_backends
+    from leo_runtime.documents.binding import bind
+
+    stages = []
+    for name, stage in (("faces", "detector"), ("patches", "small 0")):
+        workload = shipped.workload(name)
+        stages.append(bind(workload.graphs[0], workload)[stage])
+    sizes = [size for stage in stages for _, size in stage.weights("int8")]
+    dsp = {"name": "dsp", "backend": "dsp", "memory_bytes": sum(sizes) - 1}
+    store, loader = {"name": "flash"}, {"target": "dsp", "store": "flash", "bytes_per_s": 20_000_000}
+    machine = {"format": "leo-hardware/1", "name": "m", "processors": [dsp]}
+    with open_backends(Hardware.from_dict(machine)) as opened:
+        opened.backend("dsp").load(stages[0], "int8")
+        with pytest.raises(KernelError, match="is full"):
+            opened.backend("dsp").load(stages[1], "int8")
+    with open_backends(Hardware.from_dict({**machine, "stores": [store], "loaders": [loader]})) as opened:
+        for stage in stages:
+            opened.backend("dsp").load(stage, "int8")
 
 
 def test_the_log_of_a_run_with_loads_is_all_of_its_energy(tmp_path: Path) -> None:
@@ -411,8 +447,8 @@ def planned(label: str, size: int, *, resident: bool, cap: int = 3_000_000) -> P
     return make_memory_plan(problem, answer, without_loads(answer))
 
 
-def memory_of(cap: int = 3_000_000) -> Dispatcher:
-    room = Room(cap, Loader(target="cpu", resource="flash", bytes_per_s=100_000_000))
+def memory_of(cap: int = 3_000_000, latency_us: int = 0) -> Dispatcher:
+    room = Room(cap, Loader(target="cpu", resource="flash", bytes_per_s=100_000_000, latency_us=latency_us))
     return Dispatcher({"cpu": 1, "flash": 1}, rooms={"cpu": room})
 
 
@@ -450,6 +486,97 @@ def test_a_dropped_frame_leaves_what_it_was_loading() -> None:
     (again,) = simulator.finished()
     assert again.loads == ()
     assert [run.start_us for run in again.stages] == [10_000]
+
+
+def test_what_is_being_loaded_makes_no_room_though_nobody_needs_it() -> None:
+    simulator = Simulator(memory_of(latency_us=30_000))
+    simulator.post(FrameAdmitted(0, 0, 0, planned("A", 2_000_000, resident=False)))
+    simulator.reach(5_000)
+    simulator.post(FrameDropped(5_000, 0, "no longer wanted"))
+    simulator.post(FrameAdmitted(5_000, 1, 5_000, planned("B", 2_000_000, resident=False)))
+    assert simulator.drain()
+    second = next(done for done in simulator.finished() if done.frame == 1)
+    assert [(load.label, load.start_us) for load in second.loads] == [("B", 50_000)]
+    assert [(one.label, one.at_us) for one in second.evicted] == [("A", 50_000)]
+
+
+@pytest.mark.parametrize("elsewhere", [False, True])
+def test_a_frame_does_not_wait_in_a_circle_for_room_that_was_taken_since_it_was_planned(elsewhere: bool) -> None:
+    """Between its question and its admission a stage moves into the memory that it was planned in."""
+
+    def plan(stages: list[dict[str, object]], labels: list[str]) -> Plan:
+        problem = MemoryProblem.from_dict(
+            {
+                "format": "leo-problem/3",
+                "name": "crowded",
+                "weights": [{"label": label, "bytes": 40} for label in labels],
+                "loaders": [{"target": "cpu", "resource": "flash", "bytes_per_s": 100_000_000}],
+                "resources": [
+                    {"name": "cpu", "memory_bytes": 100},
+                    {"name": "dsp", "ready_us": [8]},
+                    {"name": "npu"},
+                    {"name": "flash"},
+                ],
+                "links": [{"source": a, "target": b} for a, b in (("cpu", "npu"), ("npu", "cpu"))],
+                "stages": stages,
+            }
+        )
+        answer = solve(problem)
+        return make_memory_plan(problem, answer, without_loads(answer))
+
+    def mode(resource: str, us: int, label: str = "", working: int = 0) -> dict[str, object]:
+        weights = [label] if label else []
+        return {
+            "resource": resource,
+            "duration_us": us,
+            "energy_nj": 1,
+            "memory_bytes": working,
+            "weights": weights,
+        }
+
+    slow = [mode("npu", 500)] if elsewhere else []
+    moves = plan([{"name": "moves", "modes": [mode("dsp", 10), mode("cpu", 100, "M", 30)]}], ["M"])
+    stays = plan(
+        [
+            {"name": "a", "modes": [mode("cpu", 10, "A", 20), *slow]},
+            {"name": "b", "inputs": ["a"], "modes": [mode("cpu", 10, "B", 20), *slow]},
+        ],
+        ["A", "B"],
+    )
+    room = Room(100, Loader(target="cpu", resource="flash", bytes_per_s=100_000_000))
+    lanes = {"cpu": 1, "flash": 1, "dsp": 1, "npu": 1}
+    simulator = Simulator(Dispatcher(lanes, ready_us={"dsp": (8,)}, rooms={"cpu": room}))
+    simulator.post(FrameAdmitted(0, 0, 0, moves))
+    simulator.post(ProcessorLost(0, "dsp", ""))
+    simulator.post(FrameAdmitted(0, 1, 0, stays))
+    assert simulator.dispatcher.broken_invariants() == ()
+    assert simulator.drain()
+    first, second = sorted(simulator.finished(), key=lambda done: done.frame)
+    assert [(run.resource, run.outcome) for run in first.stages] == [("cpu", "done")]
+    if elsewhere:
+        assert [(run.resource, run.outcome) for run in second.stages] == [("npu", "done")] * 2
+    else:
+        assert {run.error for run in second.stages} == {"there is no room for it on `cpu` beside what has moved there"}
+
+
+def test_a_label_stands_for_the_same_weights_when_the_workload_is_changed() -> None:
+    """Else what is in memory would be taken for the new ones, and counted as the old ones."""
+    workload, hardware, profile = two_models()
+    data = workload.model_dump(mode="json", exclude_defaults=True)
+    without = Workload.from_dict({**data, "graphs": [{**data["graphs"][0], "stages": data["graphs"][0]["stages"][:1]}]})
+    data["graphs"][0]["stages"][1]["params"]["weights"][0]["bytes"] = 1_600_000
+    other = Workload.from_dict(data)
+    with Runtime.simulated(workload, hardware, profile, compute=False) as runtime:
+        runtime.submit(0, {})
+        runtime.drain()
+        for change in (lambda: None, lambda: runtime.change(without)):
+            change()
+            with pytest.raises(GraphError, match="weights `B` have 1600000 bytes, and had 1500000 in the workload be"):
+                runtime.change(other)
+        runtime.change(workload)
+        runtime.submit(100_000, {})
+        (again,) = runtime.drain()
+    assert [load.bytes for load in again.loads] == [2_000_000, 1_500_000]
 
 
 def test_a_load_of_what_is_there_by_then_is_not_made() -> None:

@@ -330,6 +330,21 @@ def test_answers_do_not_depend_on_the_hash_seed() -> None:
     assert first == second
 
 
+def test_a_preference_is_the_policy_of_these_processors() -> None:
+    for seed in range(10):
+        problem = random_memory_problem(seed, stages=4)
+        for name, (first, *rest) in {"cpu-only": ("cpu",), "dsp-first": ("dsp", "cpu", "gpu")}.items():
+            answers = []
+            for solver in (name, f"prefer:{'+'.join([first, *rest])}"):
+                try:
+                    answers.append(solve(problem, solver).model_copy(update={"solve_us": 0, "solver": ""}))
+                except SolverError as error:
+                    answers.append(str(error).replace(solver, ""))
+            assert answers[0] == answers[1]
+    with pytest.raises(SolverError, match="leaves out what it prefers"):
+        solve(random_memory_problem(1, stages=2), "prefer:")
+
+
 def test_other_solvers_and_questions_are_refused() -> None:
     problem = random_memory_problem(1, stages=2)
     for name in [*(set(SOLVERS) - set(MEMORY_SOLVERS)), "magic", None]:

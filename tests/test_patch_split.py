@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from leo_runtime.documents.problem import Criteria, Placement, StageRun
-from leo_runtime.errors import SolverError
+from leo_runtime.errors import InputError, SolverError
 from leo_runtime.frame.patch_split import EASY, HARD, Split, Worker, as_problem, split
 from leo_runtime.judge import check
 from leo_runtime.solver import solve
@@ -126,3 +126,16 @@ def test_a_processor_that_starts_late_is_left_out() -> None:
 def test_a_network_that_nobody_runs_is_refused() -> None:
     with pytest.raises(SolverError, match="no worker runs a network"):
         split([5], [1], 2, [Worker("dsp", 3, None)])
+
+
+def test_errors_are_of_the_same_patches_and_there_may_be_none() -> None:
+    worker = Worker("cpu", 1, 2)
+    assert split([], [], 0, [worker]) == Split(0, 0, 0, within=True, networks=(), places=())
+    with pytest.raises(InputError, match="got 2 and 1 of them"):
+        split([5, 6], [1], 9, [worker])
+
+
+@pytest.mark.parametrize("numbers", [(0, 1), (1, 0), (1, -1), (1, 1, -1), (1, 1, 0, 0), (1, 1, 0, 1, -1)])
+def test_a_worker_takes_some_time(numbers: tuple[int, ...]) -> None:
+    with pytest.raises(InputError, match="worker `cpu` has a number out of range"):
+        Worker("cpu", *numbers)

@@ -111,6 +111,12 @@ def test_what_does_not_fit_is_refused_in_words(operator: str, shapes: list, para
         found.output_shape(found.parameters.model_validate(params), shapes)
 
 
+@pytest.mark.parametrize("floor_db", [1e9, -1e9])
+def test_a_floor_that_no_number_stands_for_is_refused(floor_db: float) -> None:
+    with pytest.raises(ValidationError, match="floor_db"):
+        find_operator("hard_patches").parameters.model_validate({"floor_db": floor_db, "curves": CURVES})
+
+
 @pytest.mark.parametrize("curves", [{"easy": (1.0,)}, {"difficulty": (0.0, 0.0)}, {"difficulty": (1.0, 0.0)}])
 def test_curves_that_are_none_are_refused(curves: dict) -> None:
     with pytest.raises(ValidationError, match="difficulty"):

@@ -1,5 +1,6 @@
 """Stages on a server elsewhere: the same values, what goes wrong in words, and no stage that runs twice."""
 
+import random
 import socket
 import subprocess
 import threading
@@ -12,13 +13,14 @@ import numpy as np
 import pytest
 
 from leo_backends.remote.backend import RemoteKernel, _Input
-from leo_runtime.backend import Abandonable, TimedKernel, registry
+from leo_runtime.backend import Abandonable, Backend, TimedKernel, registry
+from leo_runtime.backend.open_inference import Tensor, answer_message
 from leo_runtime.documents.binding import BoundStage
 from leo_runtime.documents.hardware import Processor
 from leo_runtime.documents.workload import Workload
 from leo_runtime.errors import DeviceUnavailableError, DocumentError, KernelError, LeoError
 from leo_runtime.frame.lower import merge
-from leo_runtime.operators.definition import StepClass
+from leo_runtime.operators.definition import Keeping, Work
 from servers import PATIENCE_S, Serving, free_port, module_of, remote, serving, until, write_workload
 
 SIGNAL = np.linspace(-1, 1, 100, dtype=np.float32)
@@ -101,13 +103,14 @@ def test_what_fails_there_is_told_here(workload: Workload, served: Serving) -> N
         assert kernel([SIGNAL]).shape == (2,)
 
 
-def test_a_state_that_is_an_object_goes_nowhere(workload: Workload, served: Serving) -> None:
+def test_what_keeps_state_stays_here(workload: Workload, served: Serving) -> None:
     level = stage(workload, "level")
-    keeps = replace(level.operator, step_class=StepClass(object, None, (), wants_news=False, resets=False))
+    keeping = Keeping(state_bytes=lambda *_: 4, work=lambda *_: Work(0, 0))
+    keeps = replace(level, operator=replace(level.operator, keeps=lambda _: keeping))
     with closing(remote(served.url)) as backend:
-        assert backend.supports(level, "default") and not backend.supports(replace(level, operator=keeps), "default")
+        assert backend.supports(level, "default") and not backend.supports(keeps, "default")
         with pytest.raises(KernelError, match="no server can run stage `level`"):
-            backend.load(replace(level, operator=keeps), "default")
+            backend.load(keeps, "default")
 
 
 @pytest.mark.parametrize(
@@ -169,6 +172,18 @@ def test_a_server_that_is_not_there_is_unavailable() -> None:
     assert "is `leo-runtime serve` running there" in caught.value.hint
 
 
+def test_a_server_that_comes_later_is_waited_for(workload: Workload) -> None:
+    port, found = free_port(), list[Backend]()
+    opening = threading.Thread(target=lambda: found.append(remote(f"http://127.0.0.1:{port}", wait_s=PATIENCE_S)))
+    opening.start()
+    with serving(workload, port=port):
+        opening.join(PATIENCE_S)
+        assert found[0].load(stage(workload, "level"), "default")([SIGNAL]).shape == (2,)
+        found[0].close()
+    with pytest.raises(DeviceUnavailableError):
+        remote(f"http://127.0.0.1:{port}", wait_s=0.01)
+
+
 @pytest.mark.parametrize(
     ("given", "says"),
     [
@@ -189,6 +204,44 @@ def test_what_is_no_answer_is_said(given: bytes, says: str) -> None:
 
     with answering(answer) as url, pytest.raises((DeviceUnavailableError, KernelError), match=says):
         remote(url)
+
+
+def test_damaged_answers_are_errors_in_words_or_right(workload: Workload) -> None:
+    """Whatever a server says: metadata and outputs with some bytes that are others, or cut."""
+    rng = random.Random(5)
+    said = {
+        b"GET /v2 ": b'{"name":"n","version":"1","extensions":["binary_tensor_data","leo_stages"]}',
+        b"GET /v2/models/": b'{"name":"louder","inputs":[{"name":"input_0","datatype":"FP32","shape":[100]}]}',
+    }
+    message = answer_message("louder", "1", [Tensor("louder", SIGNAL)], [True], "")
+    outputs = b"".join((message.json, *message.tensors))
+
+    def damaged(whole: bytes) -> bytes:
+        text = bytearray(whole)
+        for _ in range(rng.randint(1, 3)):
+            text[rng.randrange(rng.choice([120, len(text)]))] = rng.randrange(256)
+        return bytes(text[: rng.choice([len(text), len(text), rng.randrange(len(text))])])
+
+    def answer(own: socket.socket) -> None:
+        request = own.recv(1 << 16)
+        body = next((body for begin, body in said.items() if request.startswith(begin)), outputs)
+        head = f"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: {len(body)}\r\n"
+        head += f"Inference-Header-Content-Length: {len(message.json)}\r\n\r\n" if body is outputs else "\r\n"
+        whole = head.encode() + body
+        own.sendall(damaged(whole) if rng.random() < 0.5 else whole)
+
+    louder, wrong, right = stage(workload, "louder"), 0, 0
+    with answering(answer) as url:
+        for _ in range(60):
+            try:
+                with closing(remote(url, timeout_s=1.0)) as backend:
+                    output = backend.load(louder, "twice")([SIGNAL])
+                    assert output.shape == (100,) and output.dtype == np.float32
+                    right += 1
+            except (KernelError, DeviceUnavailableError) as error:
+                assert str(error).isprintable() and len(str(error)) < 1_000
+                wrong += 1
+    assert wrong > 12 and right > 4
 
 
 def test_a_server_that_is_silent_is_unavailable() -> None:

@@ -150,7 +150,7 @@ def test_one_command_runs_one(
     assert main(["study", "run", "hax-conn", "--jobs", "0"]) == 0
     out = capsys.readouterr().out
     assert "published                       3510                      3840              2500\n" in out
-    assert "published figures published, layers: 2500\n" in out
+    assert "published figures published, layers: 2.5 ms; here 2.5 ms\n" in out
 
 
 def test_vision_models_run_in_less_memory_than_their_weights(tmp_path: Path) -> None:

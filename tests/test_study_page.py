@@ -310,7 +310,7 @@ def test_the_command_writes_the_page_beside_the_rows(
     monkeypatch.chdir(tmp_path)
     write_study(tmp_path, STUDY.replace("repetitions = 2", "repetitions = 1").replace("seconds = 1", "seconds = 0.1"))
     assert main(["report", "blinks.study.toml"]) == 2
-    assert "hint: `leo-runtime study run STUDY.toml` runs it" in capsys.readouterr().err
+    assert "hint: `leo-runtime study run STUDY` runs it" in capsys.readouterr().err
     assert main(["study", "run", "blinks.study.toml", "--jobs", "0"]) == 0
     capsys.readouterr()
     assert main(["report", "blinks.study.toml"]) == 0
@@ -329,3 +329,33 @@ def test_the_command_writes_the_page_beside_the_rows(
     with pytest.raises(SystemExit, match="2"):
         main(["report", "blinks.study.toml", "--solver", "exact,,heft"])
     assert 'expected names between commas, got "exact,,heft"' in capsys.readouterr().err
+
+
+def test_a_search_has_its_front_and_the_best_of_what_is_within_bounds() -> None:
+    asked = {"minimise": ["energy_nj"], "maximise": ["battery_s"], "at_most": {"misses": 0}}
+    axes = [{**axis, "values": axis["values"]} for axis in study_rows.DOCUMENT["axes"]]
+    study = study_rows.study(search=asked, axes=axes)
+    found = [
+        {**row, "energy_nj": row["energy_nj"] - (10**8 if row["axis.deadlines"] == 0.5 else 0)}
+        for row in study_rows.rows()
+    ]
+    page = read(study_page(StudyRows(study, found, study.count, {}), "made.study.toml"))
+    front = page.one("table", id="front-table")
+    assert [line[:3] for line in rows(front)] == [["1", "exact", "1"]]
+    tiles = page.one("ul", class_="tiles").text
+    assert "on the front" in tiles and "6 points within bounds" in tiles
+    assert "100.5" in tiles  # With half the deadlines it is less, and missed.
+    assert len([one for one in page.all("circle") if "all" in (one.attributes["class"] or "").split()]) == 1
+
+
+def test_maps_of_cells_that_were_drawn_are_cut_into_parts() -> None:
+    drawn = {"sampling": {"kind": "latin", "cells": 12, "seed": 0}}
+    axes = [{"name": name, "vary": f"slow {name}", "range": {"low": 0, "high": 1}} for name in ("dsp", "gpu")]
+    study = study_rows.study(axes=axes, repetitions=1, **drawn)
+    found = [
+        study_rows.row(k, 0, [("dsp", k / 12), ("gpu", (5 * k % 12) / 12)], energy_nj=10**6 * (k + 1))
+        for k in range(12)
+    ]
+    page = read(study_page(StudyRows(study, found, 12, {}), "made.study.toml"))
+    table = page.one("figure", id="heat-0").one("table")
+    assert len(rows(table)) == 5 and "0 to 0.1667" in table.text

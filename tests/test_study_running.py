@@ -206,6 +206,7 @@ def test_what_goes_wrong_in_a_cell_is_told_by_name_and_the_others_go_on(tmp_path
     assert re.fullmatch(r"the solver `mine:raises` raised ValueError: no idea.*", failed[3])
     assert "MemoryError" in failed[4]
     assert failed[5].startswith("the answer of the solver `mine:late` is wrong: rule ")
+    assert failed[5].endswith(" (question 1 of the run)")
     assert list(failed) == [1, 2, 3, 4, 5]
     # They are not tried again, unless that is asked for.
     assert run(path, lambda *_: pytest.fail("nothing is left")) == (rows, failed)

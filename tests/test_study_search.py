@@ -112,6 +112,8 @@ def test_one_command_searches_goes_on_where_it_was_and_tells_the_front(
         patched.setattr("leo_runtime.study.cell_run.measure", lambda *_: pytest.fail("it has run before"))
         assert main(search) == 0
     assert capsys.readouterr().out == told
+    assert main([*search[:-2], "--jobs", "1", "--out", "elsewhere"]) == 0  # In a process that stays.
+    assert capsys.readouterr().out == told
     assert main(["study", "status", path]) == 0
     assert "6 done, 0 failed, 10 missing" in capsys.readouterr().out
     assert main([*search[:3], "--budget", "8", "--jobs", "0"]) == 0

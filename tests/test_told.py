@@ -162,9 +162,9 @@ def test_what_sinks_are_told_sums_to_the_tables_to_the_nanojoule(part: int) -> N
         happened.update(entry.cause for entry in told.entries)
         happened.update(skipped=sum(frame.skipped for frame in frames), batches=replayed.batch > 1)
         happened.update(failed=replayed.total.failed, late=replayed.total.late)
-    # In virtual time a kernel fails at once, so that it costs nothing.
+    # In virtual time a kernel fails at once, so that it costs nothing; machines that load are test_memory_runs'.
     missing = {*get_args(Cause), "skipped", "batches", "failed", "late"} - {name for name, n in happened.items() if n}
-    assert missing == {"failed run"}
+    assert missing == {"failed run", "load"}
 
 
 def counted(replayed: Replay, frames: Sequence[FrameResult], line: Pipeline) -> Pipeline:

@@ -104,10 +104,11 @@ def open_backends(hardware: Hardware, given: Mapping[str, Backend] | None = None
         )
     opened: dict[str, Backend] = {}
     missing: dict[str, LeoError] = {}
+    loaded = {loader.target for loader in hardware.loaders}
     try:
         for processor in hardware.processors:
             try:
-                opened[processor.name] = registry.create(processor)
+                opened[processor.name] = registry.create(_without_cap(processor, processor.name in loaded))
             except LeoError as error:
                 missing[processor.name] = error
                 if stand_in:
@@ -116,6 +117,14 @@ def open_backends(hardware: Hardware, given: Mapping[str, Backend] | None = None
         Machine(opened, missing, tuple(opened.values())).__exit__(type(error), error, error.__traceback__)
         raise
     return Machine(opened, missing, tuple(opened.values()))
+
+
+def _without_cap(processor: Processor, is_loaded: bool) -> Processor:
+    """What its backend is told: no cap where weights are loaded as they are needed, for plans then see that they fit.
+
+    A backend has the kernels of all stages from the start, which together may be larger than the memory.
+    """
+    return processor.model_copy(update={"memory_bytes": None}) if is_loaded else processor
 
 
 def require_served(machine: Machine, hardware: Hardware) -> None:

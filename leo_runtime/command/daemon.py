@@ -91,6 +91,7 @@ def _write_example(folder: Path) -> int:
 
 
 def _print_unit(config: Path) -> int:
+    from leo_runtime.daemon.loading import uses_network
     from leo_runtime.daemon.templates import unit
 
     command = Path(sys.argv[0]).absolute()
@@ -101,8 +102,8 @@ def _print_unit(config: Path) -> int:
                 hint="call `leo-runtime daemon --unit` by the path that it has",
             )
         command = Path(sys.executable).with_name("leo-runtime")
-    read = _read(config)
-    put(unit(str(command), config.absolute(), read.drain_s, uses_network=read.uses_network))
+    read, path = _read(config), config.absolute()
+    put(unit(str(command), path, read.drain_s, uses_network=uses_network(read, path.parent)))
     return DONE
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +24,7 @@ from leo_runtime.command.shared import (
     put,
     say,
 )
-from leo_runtime.errors import InputError, did_you_mean
+from leo_runtime.errors import DocumentError, InputError, did_you_mean
 
 if TYPE_CHECKING:
     from leo_runtime.study.cells import Cell
@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 
 EXAMPLE = "study run deadlines.study.toml"
 
+LIST = "List the studies that ship, and those that have rows here."
+OUT = "where rows are kept (default: the folder `out` where you are)"
 MOST_TOLD = 20
 """How many failed cells are told of one by one."""
 
@@ -43,8 +45,9 @@ MOST_TOLD = 20
 class Request:
     """What is asked for."""
 
-    action: Literal["check", "run", "search", "status", "show", "export"]
+    action: Literal["check", "run", "search", "status", "show", "export", "list"]
     study: str
+    """Empty: of a list."""
     out: Path
     solvers: tuple[str, ...]
     scheduler: str | None
@@ -77,8 +80,13 @@ def add(parser: argparse.ArgumentParser) -> None:
         file=None,
         json=False,
         columns=None,
+        study="",
     )
     actions = parser.add_subparsers(title="actions", metavar="ACTION", dest="action", required=True)
+
+    listed = actions.add_parser("list", help=LIST, description=LIST)
+    listed.add_argument("--out", type=Path, default=Path("out"), metavar="FOLDER", help=OUT)
+    add_width(listed)
 
     _action(actions.add_parser, "check", "Read a study and all that its cells need, and say what there is to run.")
 
@@ -116,9 +124,7 @@ def _action(adding: Callable[..., argparse.ArgumentParser], name: str, says: str
         metavar="A,B",
         help="in place of the study's: solvers by name, or `module:function` of your own",
     )
-    added.add_argument(
-        "--out", type=Path, default=Path("out"), metavar="FOLDER", help="where its rows are kept (default: out)"
-    )
+    added.add_argument("--out", type=Path, default=Path("out"), metavar="FOLDER", help=OUT)
     return added
 
 
@@ -135,6 +141,8 @@ def run(request: Request) -> int:
     from leo_runtime.study.running import chosen, plan
     from leo_runtime.study.shipped_studies import study_file
 
+    if request.action == "list":
+        return _list(request)
     path = study_file(request.study)
     study = chosen(path, request.solvers)
     if request.action == "search":
@@ -146,6 +154,34 @@ def run(request: Request) -> int:
     if request.action == "run":
         return _run(planned, request)
     return _look(planned, request)
+
+
+def _list(request: Request) -> int:
+    from leo_runtime.report.layout import table
+    from leo_runtime.study.document import Study
+    from leo_runtime.study.shipped_studies import names, study_file
+    from leo_runtime.study.store import Store, kept_studies
+    from leo_runtime.terminal import fill
+
+    wide = look(request.columns)
+    put("studies that ship: `leo-runtime study run NAME`\n")
+    for name in names():
+        study = Study.from_file(study_file(name))
+        put(f"\n{name}, {study.count:,} cells\n")
+        for text in filter(None, (study.title, str(study.published.get("source", "")))):
+            put(f"{fill(f'    {text}', wide.columns, '    ')}\n")
+    lines = []
+    for name, path in kept_studies(request.out).items():
+        try:
+            with Store(path, writes=False) as store:
+                lines.append((name, *store.counts()))
+        except DocumentError as error:  # The others are there all the same.
+            complain(f"{error}\nhint: {error.hint}")
+    folder = request.out.resolve()
+    put(f"\nrows are kept in {folder}:\n\n" if lines else f"\nno rows are kept in {folder} (`--out` names another)\n")
+    if lines:
+        put(table(("study", "rows", "failed"), lines, wide))
+    return DONE
 
 
 def _check(planned: Planned) -> int:
@@ -310,6 +346,8 @@ def _complain_of(failures: Iterable[Failure]) -> None:
 
 
 def _show_all(planned: Planned, store: Store, request: Request) -> None:
+    from leo_runtime.report.page.study_points import points
+    from leo_runtime.report.study_published import published
     from leo_runtime.schema import require_writable
     from leo_runtime.study.rows import is_of_energy, windows_of, windows_text
     from leo_runtime.study.running import rows
@@ -333,7 +371,9 @@ def _show_all(planned: Planned, store: Store, request: Request) -> None:
     if len({frozenset(stages) for stages in windows_of(found).values()}) > 1:
         say("note: not all solvers had the same windows; with `window = 0` in `base` they are asked alike")
     if planned.study.published:
-        put("\n" + "".join(f"{fill(line, wide, '    ')}\n" for line in _published(planned.study.published)))
+        every = points(found, [axis.column for axis in planned.study.axes])
+        told = [f"published {name}: {text}" for name, text in published(planned.study, every)]
+        put("\n" + "".join(f"{fill(line, wide, '    ')}\n" for line in told))
 
 
 def _front(planned: Planned, search: Search, found: Sequence[Row], request: Request) -> str:
@@ -359,7 +399,7 @@ def _show_misses(planned: Planned, store: Store, found: Sequence[Row], request: 
 def _show(planned: Planned, store: Store, column: str, over: Sequence[str], request: Request) -> None:
     from leo_runtime.report.layout import table
     from leo_runtime.report.study_tables import csv_text
-    from leo_runtime.report.study_text import unit_of
+    from leo_runtime.report.study_text import drawn_text, unit_of
     from leo_runtime.schema import write_content
     from leo_runtime.study.heat_map import heat_map
     from leo_runtime.study.running import failed_cells, rows
@@ -371,7 +411,16 @@ def _show(planned: Planned, store: Store, column: str, over: Sequence[str], requ
     axes = (over or names)[:2]
     if not axes:
         raise InputError(f"study `{planned.study.name}` varies nothing", hint="`study export` writes its row")
-    found = heat_map(rows(planned, store), column, axes, failed_cells(planned, store))
+    is_drawn = planned.study.sampling.cells is not None
+    if is_drawn and not over:
+        if request.file is not None:
+            raise InputError(
+                "cells that were drawn are no table over two axes",
+                hint="name them, `--over A,B`, and they are cut into parts; `study export` writes all rows",
+            )
+        put(drawn_text(planned.study, rows(planned, store), column, look(request.columns)))
+        return
+    found = heat_map(rows(planned, store), column, axes, failed_cells(planned, store), is_drawn=is_drawn)
     head = (found.down, *(f"{found.across}={value}" if found.across else column for value in found.acrosses))
     lines = [(down, *means) for down, means in zip(found.downs, found.means, strict=True)]
     unit, _ = unit_of(column)
@@ -394,12 +443,3 @@ def _cell(column: str, mean: float | None, failed: int) -> str:
     if mean is None:
         return "failed" if failed else "-"
     return f"{figure_text(column, mean)} ({failed} failed)" if failed else figure_text(column, mean)
-
-
-def _published(said: Mapping[str, object], before: str = "published") -> list[str]:
-    """What is known from elsewhere, a line a figure."""
-    lines: list[str] = []
-    for name, value in said.items():
-        part = f"{before} {name}"
-        lines += _published(value, part) if isinstance(value, dict) else [f"{part}: {value}"]
-    return lines

@@ -76,6 +76,14 @@ def load(config: DaemonConfig, folder: Path) -> Loaded:
     return Loaded(config, workload, running, decisions, hardware, profile, sources, sinks)
 
 
+def uses_network(config: DaemonConfig, folder: Path) -> bool:
+    """Whether any of it, or a processor that is elsewhere, uses more than Unix sockets. Raises as reading one does."""
+    if config.uses_network:
+        return True
+    hardware = shipped.hardware(_named_or_file(config.machine, folder))
+    return any(processor.remote for processor in hardware.processors)
+
+
 def wrong_parts(loaded: Loaded, site: Site) -> dict[str, LeoError]:
     """What is wrong with a config by what can be seen before it runs; by `source NAME`, `sink NAME` and `metrics`."""
     parts: dict[str, Part | MetricsConfig] = {f"source {name}": source for name, (source, _) in loaded.sources.items()}

@@ -363,6 +363,7 @@ class Dispatcher:
                 self._lose(resource, "")
         self._avoid(frame)
         if plan.memory is not None:
+            self._require_room(frame)
             self._require_weights(frame, plan.memory)
         self._finish(frame)
 
@@ -457,6 +458,15 @@ class Dispatcher:
         frame.loads[number] = load
         self._queue(load)
         return load
+
+    def _require_room(self, frame: Frame) -> None:
+        """What has moved into a memory since a frame was asked about may leave it too little: then it does not stay."""
+        assert self._memory is not None, "its machine has loaders"
+        for resource in self._memory.crowded(self._now_us):
+            for stage in [s for s in frame.stages.values() if s.resource == resource and s.state == "waiting"]:
+                if not self._move(stage):
+                    self._end(stage, "failed", f"there is no room for it on `{resource}` beside what has moved there")
+            self._settle(frame)
 
     def _require_weights(self, frame: Frame, planned: PlannedMemory) -> None:
         """Weights that were there as a frame was planned, and are gone, are loaded again; or what needs them fails."""
@@ -909,6 +919,7 @@ class Dispatcher:
         memory = frame.plan.memory
         if self._memory is None or memory is None or not self._memory.manages(mode.resource):
             return
+        self._memory.move(mode.resource)
         from_us = stage.key[0] - frame.release_us
         until_us, names = from_us + mode.duration_us, (stage.name,)
         for label in labels_of(mode):

@@ -11,8 +11,9 @@ there is room for it. On each memory stays begin in the order in which they are 
 that are planned to be over by then: so what is there is at most what was planned to be there at that time, for which
 there is room. All waiting is for what is planned earlier. For that, the plans of all frames in flight together must
 fit at every planned time: a frame is planned in what the others leave at their worst (`Found.peak_bytes`), or after
-all of them are over (`Found.over_us`). What holds on to a memory beside the plan, such as a run that was given up and
-goes on, is waited for.
+all of them are over (`Found.over_us`). A stage that moves goes only where it fits beside all of them; a frame that was
+asked about before that, and admitted after it, may no longer fit (`crowded`). What holds on to a memory beside the
+plan, such as a run that was given up and goes on, or a load that nobody needs any more, is waited for.
 """
 
 from __future__ import annotations
@@ -69,6 +70,11 @@ class Held:
     arrived: bool = False
     stays: list[Stay] = field(default_factory=list)
 
+    @property
+    def may_go(self) -> bool:
+        """Whether it may make room: nobody holds it, and it is not being written any more."""
+        return self.arrived and not self.stays
+
 
 @dataclass(eq=False)
 class Stay:
@@ -110,6 +116,8 @@ class _Bank:
     begun: list[Stay] = field(default_factory=list)
     waiting: list[Stay] = field(default_factory=list)
     """In the order in which they begin."""
+    is_unforeseen: bool = False
+    """Whether a stage has moved here since it was last asked what a frame finds."""
 
     def used(self) -> int:
         """What is in it, and what stages work with."""
@@ -118,7 +126,7 @@ class _Bank:
 
     def needed(self) -> int:
         """The same without what may go."""
-        return self.used() - sum(held.bytes for held in self.there.values() if not held.stays)
+        return self.used() - sum(held.bytes for held in self.there.values() if held.may_go)
 
 
 def labels_of(mode: Mode) -> tuple[str, ...]:
@@ -137,7 +145,9 @@ class Memory:
     # What others may ask.
 
     def found(self, now_us: int) -> tuple[Found, ...]:
-        """What the next frame finds."""
+        """What the next frame finds. Frames are admitted in the order in which this is asked for them."""
+        for bank in self._banks.values():
+            bank.is_unforeseen = False
         return tuple(
             Found(
                 name,
@@ -166,6 +176,14 @@ class Memory:
         if bank is None or bank.room.bytes is None:
             return True
         return _peak_bytes(bank, now_us) + bytes_needed <= bank.room.bytes
+
+    def crowded(self, now_us: int) -> list[str]:
+        """The processors whose memory may be too small for all that is planned, as nobody foresaw what moved there."""
+        return [
+            name
+            for name, bank in self._banks.items()
+            if bank.is_unforeseen and bank.room.bytes is not None and _peak_bytes(bank, now_us) > bank.room.bytes
+        ]
 
     def manages(self, resource: str) -> bool:
         """Whether weights are loaded to it."""
@@ -216,6 +234,10 @@ class Memory:
         else:
             insort(bank.waiting, stay, key=_key)
         return stay
+
+    def move(self, resource: str) -> None:
+        """A stage that moves is going to have stays there, of which the frame that is asked about now does not know."""
+        self._banks[resource].is_unforeseen = True
 
     def settle(self, now_us: int) -> list[Stay]:
         """Let all begin that may and takes no load; of these the stays that were to be loaded."""
@@ -292,7 +314,7 @@ class Memory:
         gone: list[str] = []
         more = 0 if stay.label in bank.there else stay.bytes
         while bank.room.bytes is not None and bank.used() + more > bank.room.bytes:
-            free = [held for held in bank.there.values() if not held.stays and held.label != stay.label]
+            free = [held for held in bank.there.values() if held.may_go and held.label != stay.label]
             held = min(free, key=lambda held: _worth(bank.room.loader, held))
             del bank.there[held.label]
             gone.append(held.label)
@@ -311,7 +333,7 @@ def _may_begin(bank: _Bank, stay: Stay) -> bool:
     if any(other.until_us <= stay.from_us for other in bank.begun):
         return False
     held = bank.there.get(stay.label) if stay.label else None
-    more = stay.bytes if held is None or not held.stays else 0
+    more = stay.bytes if held is None or held.may_go else 0
     return bank.room.bytes is None or bank.needed() + more <= bank.room.bytes
 
 

@@ -377,6 +377,9 @@ class Simulator:
             self._later(StageOverdue(now_us + limit_us, order.frame, order.stage, order.attempt, limit_us))
             self._if_ever(_end_of_abandoned(order, end_us, report, failure, now_us))
             return
+        if failure is None:  # As nearly always: nothing else is made for it.
+            self._later(StageEnded(end_us, order.frame, order.stage, order.attempt, report))
+            return
         for event, priority in _ends(order, end_us, report, failure):
             self._later(event, priority)
 

@@ -171,7 +171,7 @@ class Profile(Document):
     device: Device | None = None
     """Where it was measured; None: it is made from published figures and modelling choices."""
     costs: tuple[Cost, ...]
-    contention: Contention = Contention()
+    contention: Contention = Field(default_factory=Contention)
     """How much processors slow each other."""
 
     @model_validator(mode="after")

@@ -95,7 +95,7 @@ class TaskGraph(Value):
     """How often a second it runs, in place of `period_us`: each release is rounded to a microsecond by itself, so that
     rates meet where they should."""
     offset_us: Quantity = 0
-    trigger: Trigger = Trigger()
+    trigger: Trigger = Field(default_factory=Trigger)
     """What replays and studies trigger it by besides its period, such as jitter."""
     deadline_us: Positive
     """Each output is due so long after the frame's release."""

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from leo_runtime.documents.problem import AccuracyBudget, Mode, Problem, Resource, StageModes
-from leo_runtime.errors import SolverError
+from leo_runtime.errors import InputError, SolverError
 from leo_runtime.frozen import dataclass
 from leo_runtime.operators.patches import few_enough
 
@@ -23,7 +23,10 @@ EASY, HARD = "easy", "hard"
 
 @dataclass(frozen=True, slots=True)
 class Worker:
-    """A processor, and what a patch takes on one of its lanes; None: it does not run that network."""
+    """A processor, and what a patch takes on one of its lanes, from 1 us; None: it does not run that network.
+
+    Raises `InputError` for a number out of range.
+    """
 
     name: str
     easy_us: int | None
@@ -38,6 +41,15 @@ class Worker:
     hard_nj: int = 0
     start_nj: int = 0
     """What it takes to start, once a frame, where anything runs on it."""
+
+    def __post_init__(self) -> None:
+        """Refuse numbers by which nothing could be split."""
+        from_one = [one for one in (self.lanes, self.easy_us, self.hard_us) if one is not None]
+        if min(from_one) < 1 or min(self.start_us, self.start_nj, self.easy_nj, self.hard_nj) < 0:
+            raise InputError(
+                f"worker `{self.name}` has a number out of range: {self}",
+                hint="`lanes` and the times of a patch are from 1, all else from 0; None: it does not run that network",
+            )
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,9 +90,13 @@ def split(
     deadline that of the least energy that keeps it.
 
     `easy` and `hard` are what either network gets wrong in each patch. Where even the better one alone gets more wrong
-    than is allowed, it gets every patch. Raises `SolverError` where no worker runs a network that is needed, or no
-    split keeps the deadline. Any thread.
+    than is allowed, it gets every patch. Raises `InputError` where one of both is missing of a patch, `SolverError`
+    where no worker runs a network that is needed, or no split keeps the deadline. Any thread.
     """
+    if len(easy) != len(hard):
+        raise InputError(f"a patch has an error of either network, got {len(easy)} and {len(hard)} of them")
+    if len(easy) == 0:
+        return Split(0, 0, 0, error_max >= 0, (), ())
     gains = np.subtract(easy, hard, dtype=np.int64)
     order = np.argsort(-gains, kind="stable")
     allowed = few_enough(np.asarray(easy, np.int64)[order], np.asarray(hard, np.int64)[order], error_max)

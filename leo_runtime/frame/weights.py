@@ -69,6 +69,16 @@ def named_weights(stages: Iterable[MergedStage], hardware: Hardware) -> Named | 
     return Named(sizes, of, frozenset(loader.target for loader in hardware.loaders))
 
 
+def require_same_bytes(now: Mapping[str, int], before: Mapping[str, int]) -> None:
+    """Raise `GraphError` where a label stands for other weights than before: those may still be in memory."""
+    for label, size in now.items():
+        if before.get(label, size) != size:
+            raise GraphError(
+                f"weights `{label}` have {size} bytes, and had {before[label]} in the workload before",
+                hint="weights of one label are the same: give the new ones another label",
+            )
+
+
 def memory_problem(
     merged: MergedWorkload,
     modes: Modes,

@@ -165,7 +165,7 @@ class ErrorCurves(Value):
 class HardPatchesParameters(Value):
     """What a frame is to be, and what is expected of two networks."""
 
-    floor_db: Finite
+    floor_db: Annotated[Finite, Field(ge=-300, le=300)]
     """The peak signal-to-noise ratio of a frame, -10 log10 of its mean square error of values from 0 to 1."""
     curves: ErrorCurves
 

@@ -25,6 +25,7 @@ from leo_runtime.replay.replay import FrameSink, Replay, Span, Time, replay
 from leo_runtime.replay.shared_kernels import SharedKernels
 from leo_runtime.runtime.options import RuntimeOptions
 from leo_runtime.runtime.planner import BATCH_NODES, MEMORY_NODES, Solver
+from leo_runtime.runtime.planners import require_loading
 from leo_runtime.runtime.runtime import Runtime
 from leo_runtime.runtime.windows import Planning
 from leo_runtime.solver.event_policies import EVENT_POLICIES
@@ -133,9 +134,10 @@ def placing_on(placing: Placing, hardware: Hardware) -> Placing:
 
 
 def require_placing(placing: Placing, hardware: Hardware) -> None:
-    """Raise `SolverError` for a policy that is not there, or prefers what the machine has not, and `InputError` for
-    what it has no use for."""
+    """Raise `SolverError` for a policy that is not there, prefers what the machine has not, or answers no questions
+    with weights where those are loaded, and `InputError` for what it has no use for."""
     name = placing.policy
+    require_loading(name, hardware)
     if name in EVENT_POLICIES:
         require_as_it_runs(name, placing)
         return

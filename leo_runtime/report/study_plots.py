@@ -13,7 +13,7 @@ from typing import Any
 from leo_runtime.errors import InputError
 from leo_runtime.report.page.heat import Heat, heat_maps
 from leo_runtime.report.page.pareto import front_of
-from leo_runtime.report.page.study_page import MAPPED, MEASURES, first_columns
+from leo_runtime.report.page.study_page import MAPPED, MEASURES, first_columns, hues
 from leo_runtime.report.page.study_points import Measure, Point, measures, points, value_text
 from leo_runtime.report.plots import pyplot
 from leo_runtime.schema import require_writable
@@ -24,6 +24,13 @@ _LOOK = {"svg.hashsalt": "leo-runtime", "svg.fonttype": "none", "font.size": 9}
 """Ids in an SVG are drawn from the salt: the same figure has the same bytes. Its letters stay letters."""
 _COLOURS = {"lower": "viridis_r", "higher": "viridis", None: "Greys"}
 """The better, the brighter; grey where nobody can say what is better."""
+
+
+HUES = ("#3b74d9", "#d97a1c", "#2a9d62", "#b8489e", "#8a6fe0", "#178fa3", "#b08a00", "#c8505a")
+"""The colours of pages, by their numbers."""
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
+"""Beside each, for print without colours."""
+GREY, INK = "#8899aa", "#1b2430"
 
 
 def write_figures(study: Study, rows: Sequence[Row], folder: Path) -> list[Path]:
@@ -38,7 +45,7 @@ def write_figures(study: Study, rows: Sequence[Row], folder: Path) -> list[Path]
     told = measures(found, MEASURES, first_columns(study), study)
     written: list[Path] = []
     with plt.rc_context(_LOOK):
-        every = heat_maps(found, axes, told[:MAPPED])
+        every = heat_maps(found, axes, told[:MAPPED], is_drawn=study.sampling.cells is not None)
         for heat in every:
             if (heat.down, heat.across) == (every[0].down, every[0].across):
                 name = f"{heat.id}-{_slug(heat.measure.column)}"
@@ -46,7 +53,8 @@ def write_figures(study: Study, rows: Sequence[Row], folder: Path) -> list[Path]
         if len(told) > 1:
             name = f"front-{_slug(told[0].column)}-{_slug(told[1].column)}"
             drawn = _front_rows(found, axes, told[0], told[1])
-            written += _write(folder / name, partial(_draw_front, plt, found, told[0], told[1]), drawn)
+            colours = hues(found, axes)
+            written += _write(folder / name, partial(_draw_front, plt, found, told[0], told[1], colours), drawn)
     return written
 
 
@@ -114,16 +122,22 @@ def _heat_rows(heat: Heat) -> list[tuple[object, ...]]:
     return rows
 
 
-def _draw_front(plt: Any, found: Sequence[Point], across: Measure, up: Measure) -> Any:
+def _draw_front(
+    plt: Any, found: Sequence[Point], across: Measure, up: Measure, colours: tuple[list[tuple[str, int]], list[int]]
+) -> Any:
     known, best = front_of(found, across, up)
     figure, axis = plt.subplots(figsize=(4.2, 3.2), layout="constrained")
     xs = {k: found[k].means[across.column] / across.per for k in known}
     ys = {k: found[k].means[up.column] / up.per for k in known}
-    axis.plot(list(xs.values()), list(ys.values()), "o", markersize=3.5, color="#8899aa", label="cells")
+    told, of = colours
+    for text, hue in told or [("cells", 0)]:
+        those = [k for k in known if of[k] == hue]
+        marker, colour = MARKERS[hue], HUES[hue] if told else GREY
+        axis.plot([xs[k] for k in those], [ys[k] for k in those], marker, markersize=3.5, color=colour, label=text)
     if best:
         axis.plot(
-            [xs[k] for k in best], [ys[k] for k in best], "o-", drawstyle="steps-post", markersize=4.5, color="#2b5fc0",
-            label="none is better in both",
+            [xs[k] for k in best], [ys[k] for k in best], "o-", drawstyle="steps-post", markersize=6, color=INK,
+            fillstyle="none", linewidth=1, label="none is better in both",
         )  # fmt: skip
     axis.set(xlabel=across.label, ylabel=up.label)
     axis.grid(True, alpha=0.3)

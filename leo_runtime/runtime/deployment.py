@@ -304,6 +304,8 @@ class Site:
             most_in_flight=options.max_in_flight,
             most_stages=options.stages_of_windows(),
         )
+        if before is not None:
+            placer.follow(before.placer)
         device_clocks = self.device_times if self.lanes is None else None
         return Deployment(
             merged,

@@ -59,6 +59,10 @@ class Placer:
         self._caps = {processor.name: processor.memory_bytes for processor in hardware.processors}
         self._stores = {loader.target: loader.store for loader in hardware.loaders}
 
+    def follow(self, before: Placer) -> None:
+        """As `Planner.follow`."""
+        self._planner.follow(before._planner)
+
     def take_over(self, before: Placer, graphs: frozenset[str], stages: Collection[str]) -> None:
         """Go on with what another knows: of these graphs, which ask the same there, and of these same stages."""
         modes, theirs = self._planner.modes, before._planner.modes

@@ -26,7 +26,7 @@ from leo_runtime.frame.lower import MergedWorkload, frame_problem
 from leo_runtime.frame.records import Solved
 from leo_runtime.frame.running_ledger import linger_us
 from leo_runtime.frame.steps import StepPrices
-from leo_runtime.frame.weights import Named, memory_problem, named_weights
+from leo_runtime.frame.weights import Named, memory_problem, named_weights, require_same_bytes
 from leo_runtime.frame.window import Found, Releases, Window, window_problem, window_releases
 from leo_runtime.frozen import dataclass
 from leo_runtime.operators.own import failure
@@ -121,6 +121,8 @@ class Planner:
         self.steps = steps
         self._hardware = hardware
         self._named = named_weights(merged.stages, hardware)
+        self._known_bytes = self.label_bytes
+        """The bytes of all weights that may be in memory, also of workloads before this one."""
         self._with_weights: dict[Conditions, MemoryProblem] = {}
         """Questions as `_usual` has them, where weights are loaded."""
         self._solver = solver
@@ -142,6 +144,11 @@ class Planner:
         self._with_weights.clear()
         self._releases.clear()
         self._replanners.clear()
+
+    def follow(self, before: Planner) -> None:
+        """Plan on the same machine after that one. Raises `GraphError` where a label is of other weights there."""
+        require_same_bytes(self._known_bytes, before._known_bytes)
+        self._known_bytes = {**before._known_bytes, **self._known_bytes}
 
     def take_over(self, before: Planner, graphs: frozenset[str]) -> None:
         """Go on with what another has answered of these graphs, which ask the same there in the same modes."""

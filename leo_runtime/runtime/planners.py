@@ -16,11 +16,30 @@ from leo_runtime.runtime.options import RuntimeOptions
 from leo_runtime.runtime.planner import FrameSolver, Planner, frame_solver
 from leo_runtime.runtime.window_solver import window_solver
 from leo_runtime.runtime.windows import WindowPlanner
+from leo_runtime.solver.event_policies import EVENT_POLICIES
+from leo_runtime.solver.memory import named
 
 
 def chosen_solver(options: RuntimeOptions) -> FrameSolver:
     """The solver of a frame. Raises as `frame_solver` does."""
     return frame_solver(options.solver, options.limit_ms, options.limit_nodes, options.switching_nj, options.seed)
+
+
+def require_loading(solver: object, hardware: Hardware) -> None:
+    """Raise `InputError` or `SolverError` for who answers no questions with weights, on a machine that loads them.
+
+    `solver` is what `RuntimeOptions.solver` takes; a function may answer anything.
+    """
+    if not hardware.loaders:
+        return
+    policy = EVENT_POLICIES.get(solver) if isinstance(solver, str) else solver
+    if isinstance(policy, EventPolicy):
+        raise InputError(
+            f"the event-driven policy `{policy.name}` loads no weights, which are loaded on `{hardware.name}`",
+            hint="take a solver of questions with weights, such as `greedy`",
+        )
+    if isinstance(solver, str):
+        named(solver)
 
 
 def planners(
@@ -44,11 +63,7 @@ def planners(
             f"`{hardware.name}`",
             hint="leave it out: frames are placed one by one there",
         )
-    if hardware.loaders and solver.policy is not None:
-        raise InputError(
-            f"the event-driven policy `{solver.policy.name}` loads no weights, which are loaded on `{hardware.name}`",
-            hint="take a solver of questions with weights, such as `greedy`",
-        )
+    require_loading(solver.policy or options.solver, hardware)
     planner = Planner(merged, hardware, modes, solver, steps)
     stages = options.stages_of_windows()
     if not stages or hardware.loaders:

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from leo_runtime.documents.memory import MemoryPlacement, MemoryProblem
 from leo_runtime.solver.by_name import by_name
 from leo_runtime.solver.limits import plain_limits
+from leo_runtime.solver.preferences import preferences
 
 MEMORY_SOLVERS: dict[str, str] = {
     "exact": "leo_runtime.solver.memory_exact:solve",
@@ -33,5 +34,14 @@ def solve_memory(
     all; `InputError` for what is no number.
     """
     limit_ms, limit_nodes, seed = plain_limits(limit_ms, limit_nodes, seed)
-    found: Callable[..., MemoryPlacement] = by_name(solver, MEMORY_SOLVERS, "solver of questions with weights")
-    return found(problem, limit_ms=limit_ms, limit_nodes=limit_nodes, seed=seed)
+    return named(solver)(problem, limit_ms=limit_ms, limit_nodes=limit_nodes, seed=seed)
+
+
+def named(solver: str) -> Callable[..., MemoryPlacement]:
+    """The function of a solver of questions with loads. Raises `SolverError` on a name that answers none."""
+    preferred = preferences(solver)
+    if preferred is not None:
+        from leo_runtime.solver.memory_policies import preferring
+
+        return preferring(solver, preferred)
+    return by_name(solver, MEMORY_SOLVERS, "solver of questions with weights")

@@ -15,6 +15,7 @@ from leo_runtime.solver.baselines import POLICIES, preferred
 from leo_runtime.solver.memory_answers import bounds_of, infeasible, placement, reason
 from leo_runtime.solver.memory_frames import Memory
 from leo_runtime.solver.memory_lists import Lists
+from leo_runtime.solver.preferences import matching
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +50,9 @@ def _solve(problem: MemoryProblem, name: str, choices: Callable[[_Ordered], Iter
     return placement(problem, name, found, criteria, bounds_of(lists.best[1:], None), began)
 
 
-def _policy(name: str) -> Callable[..., MemoryPlacement]:
+def preferring(name: str, preferences: Sequence[str]) -> Callable[..., MemoryPlacement]:
+    """The policy of that name, which prefers these processors, or all whose names are like these patterns."""
+
     def solve(
         problem: MemoryProblem,
         *,
@@ -57,12 +60,19 @@ def _policy(name: str) -> Callable[..., MemoryPlacement]:
         limit_nodes: int | None = None,  # noqa: ARG001  # as above
         seed: int = 0,  # noqa: ARG001  # nothing is drawn
     ) -> MemoryPlacement:
+        names = matching(preferences, [resource.name for resource in problem.resources])
+
         def choices(ordered: _Ordered) -> Iterator[list[int]]:
             for accurate in (False, True):
-                yield preferred(ordered, POLICIES[name], accurate)
+                yield preferred(ordered, names, accurate)
 
         return _solve(problem, name, choices)
 
+    return solve
+
+
+def _policy(name: str) -> Callable[..., MemoryPlacement]:
+    solve = preferring(name, POLICIES[name])
     solve.__doc__ = f"The policy `{name}`: {' before '.join(POLICIES[name])}. Raises `SolverError`."
     return solve
 

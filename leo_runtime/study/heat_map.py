@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from leo_runtime.errors import InputError, did_you_mean
+from leo_runtime.study.effects import in_parts
 from leo_runtime.study.rows import Row, columns_of
 
 
@@ -30,13 +31,25 @@ class HeatMap:
     """How many cells have failed there."""
 
 
-def heat_map(rows: Sequence[Row], column: str, axes: Sequence[str], failed: Sequence[Row] = ()) -> HeatMap:
+def heat_map(
+    rows: Sequence[Row], column: str, axes: Sequence[str], failed: Sequence[Row] = (), *, is_drawn: bool = False
+) -> HeatMap:
     """The map of a column over one or two axes; `failed` are the cells that have no row, and a place in it.
+
+    Of cells that are `is_drawn`, an axis of many numbers is cut into parts.
 
     Raises `InputError` for a column that is none, or holds no numbers."""
     known = columns_of(rows)
     if column not in known:
         raise InputError(f"no column is called `{column}`", hint=did_you_mean(column, known))
+    every = sorted([*rows, *failed], key=lambda one: int(one["cell"]))
+    orders: dict[str, list[str]] = {}
+    if is_drawn:
+        for axis in axes[:2]:
+            told, orders[axis] = in_parts([row[f"axis.{axis}"] for row in every])
+            every = [{**row, f"axis.{axis}": part} for row, part in zip(every, told, strict=True)]
+        of_cells = {row["cell"]: row for row in every}
+        rows, failed = ([of_cells[row["cell"]] for row in those] for those in (rows, failed))
     found: dict[tuple[Any, Any], list[float]] = {}
     for row in rows:
         value = row.get(column)
@@ -46,9 +59,9 @@ def heat_map(rows: Sequence[Row], column: str, axes: Sequence[str], failed: Sequ
             raise InputError(f"column `{column}` holds no numbers: {value!r}", hint="such as energy_nj or misses")
         found.setdefault(_place(row, axes), []).append(value)
     counts = Counter(_place(cell, axes) for cell in failed)
-    places = [_place(one, axes) for one in sorted([*rows, *failed], key=lambda one: int(one["cell"]))]
-    downs = tuple(dict.fromkeys(down for down, _ in places))
-    acrosses = tuple(dict.fromkeys(across for _, across in places))
+    places = [_place(one, axes) for one in every]
+    downs = tuple(orders.get(axes[0], dict.fromkeys(down for down, _ in places)))
+    acrosses = tuple(orders.get(axes[1] if len(axes) > 1 else "", dict.fromkeys(across for _, across in places)))
     means = tuple(tuple(_mean(found.get((down, across))) for across in acrosses) for down in downs)
     none = tuple(tuple(counts[down, across] for across in acrosses) for down in downs)
     return HeatMap(column, axes[0], axes[1] if len(axes) > 1 else None, downs, acrosses, means, none)

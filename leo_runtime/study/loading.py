@@ -18,6 +18,7 @@ from leo_runtime.replay.compare import Case, Placing, placing_on, require_as_it_
 from leo_runtime.replay.identity import Span
 from leo_runtime.replay.inputs import model_digests, samples_digest
 from leo_runtime.replay.replay import check_files, streams_read
+from leo_runtime.runtime.planners import require_loading
 from leo_runtime.solver.preferences import PREFER
 from leo_runtime.study.cells import Cell
 from leo_runtime.study.document import GAP, REGRET, Settings, Study
@@ -76,6 +77,8 @@ class Loader:
         placing = placing_on(placing, done.hardware)
         if one.function is None:
             require_placing(placing, done.hardware)
+        else:
+            require_loading(one.function, done.hardware)
         workload = done.workload
         start_us = round((settings.start_seconds or 0) * 1e6)
         length_us = None if settings.seconds is None else max(1, round(settings.seconds * 1e6))

@@ -81,14 +81,20 @@ def measure(study: Study, ready: Ready, shared: Shared, logs: Path | None = None
             seed=placing.seed,
         ) as runtime,
     ):
-        ended = replay(
-            *(runtime, case.recording, case.span),
-            policy=placing.policy,
-            time="virtual",
-            batch=placing.batch,
-            changes=case.changes,
-            sinks=sinks,
-        )
+        try:
+            ended = replay(
+                *(runtime, case.recording, case.span),
+                policy=placing.policy,
+                time="virtual",
+                batch=placing.batch,
+                changes=case.changes,
+                sinks=sinks,
+            )
+        except SolverError as error:
+            # A wrong answer to the first question is told at once, before there is a frame that it is of.
+            if not asked.begun or "(frame " in str(error):
+                raise
+            raise SolverError(f"{error} (question {asked.begun} of the run)", hint=error.hint) from error
         if ready.policy.function is not None and runtime.planning.said:
             raise SolverError(runtime.planning.said)
         row = _row(study, ready, ended, asked)
@@ -111,6 +117,8 @@ class _Asked:
 
     def __init__(self) -> None:
         self.questions = self.proved = self.nodes = self.solve_ns = 0
+        self.begun = 0
+        """How many questions were asked of a policy of one's own, the one at hand too."""
 
     def answered(self, status: str, nodes: int) -> None:
         self.questions += 1
@@ -130,6 +138,7 @@ def _solver(ready: Ready, shared: Shared, asked: _Asked) -> Callable[..., Any] |
         @wraps(own)  # The runtime looks at which arguments it takes.
         def place(*question: Any, **limits: Any) -> Any:
             began_ns = perf_counter_ns()
+            asked.begun += 1
             try:
                 with counted() as effort:
                     found = own(*question, **limits)
@@ -188,7 +197,8 @@ class _Answered:
         """Raise `SolverError` where it was not placed for that."""
         reason = ended.placement.reason or ""
         if ended.placement.status == "infeasible" and reason.startswith(NO_ANSWER):
-            raise SolverError(reason.removeprefix(NO_ANSWER).removesuffix(")"))
+            where = f"(frame {ended.frame}, released at {ended.release_us:,} us)"
+            raise SolverError(f"{reason.removeprefix(NO_ANSWER).removesuffix(')')} {where}")
         for run in ended.stages:
             if run.error.startswith(WRONG):
                 raise SolverError(f"{run.error} (stage `{run.stage}`, frame {ended.frame})")

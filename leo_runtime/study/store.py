@@ -19,6 +19,8 @@ from leo_runtime.errors import DocumentError
 from leo_runtime.schema import require_writable
 
 FORMAT = "leo-study-rows/1"
+NOT_RUN_HINT = "`leo-runtime study run STUDY` runs it; where its rows are in another folder, name that"
+_END = ".study.sqlite"
 BUSY_S = 30
 """How long another program is waited for that writes."""
 
@@ -32,12 +34,17 @@ CREATE TABLE IF NOT EXISTS times (inputs TEXT PRIMARY KEY, wall_us INTEGER, solv
 
 def kept_in(folder: Path, study: str) -> Path:
     """The file of the rows of a study of that name, in the folder that they are kept in."""
-    return folder / f"{study}.study.sqlite"
+    return folder / f"{study}{_END}"
 
 
 def log_file(folder: Path, inputs: str) -> Path:
     """The log of the cell of those inputs, in the folder that logs are kept in."""
     return folder / f"{inputs}.jsonl"
+
+
+def kept_studies(folder: Path) -> dict[str, Path]:
+    """The files of rows in that folder, by the study's name."""
+    return {path.name.removesuffix(_END): path for path in sorted(folder.glob(f"*{_END}"))}
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +66,7 @@ class Store:
         if writes:
             require_writable(path)
         elif not path.is_file():
-            raise DocumentError(str(path), "nothing has run yet", hint="`leo-runtime study run STUDY.toml` runs it")
+            raise DocumentError(str(path), "nothing has run yet", hint=NOT_RUN_HINT)
         with self._told():
             self._file = sqlite3.connect(_named(path, writes), timeout=BUSY_S, isolation_level=None, uri=True)
         try:
@@ -88,6 +95,15 @@ class Store:
         """Of these digests, what took how long, as far as is known. Raises `DocumentError`."""
         said = self._those("SELECT inputs, wall_us, solve_us, worker FROM times", inputs)
         return {key: {"wall_us": wall, "solve_us": solve, "worker": worker} for key, wall, solve, worker in said}
+
+    def counts(self) -> tuple[int, int]:
+        """How many rows there are, and how many failures, of this and earlier states of the study."""
+        with self._told():
+            rows, failures = (
+                self._file.execute(query).fetchone()[0]
+                for query in ("SELECT COUNT(*) FROM rows", "SELECT COUNT(*) FROM failures")
+            )
+        return rows, failures
 
     def keep(self, inputs: str, row: str, times: Mapping[str, Any]) -> None:
         """Keep a row: when this returns, it is on the disk. Raises `DocumentError`."""

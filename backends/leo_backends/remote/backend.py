@@ -14,12 +14,14 @@ import numpy as np
 from leo_backends.checked import require_inputs
 from leo_backends.remote.options import options_of, place_of
 from leo_backends.remote.pool import SPARE_BYTES, Answer, Call, Pool
+from leo_runtime.back_off import wait_us
 from leo_runtime.backend import DeviceRun, Kernel
 from leo_runtime.backend.open_inference import BINARY, JSON_LENGTH, Tensor, read_answer, read_json, request_message
 from leo_runtime.backend.stage_identity import identity
+from leo_runtime.clock import WallClock
 from leo_runtime.documents.binding import BoundStage
 from leo_runtime.documents.hardware import Processor
-from leo_runtime.errors import InputError, KernelError
+from leo_runtime.errors import DeviceUnavailableError, InputError, KernelError
 from leo_runtime.operators.definition import shown
 from leo_runtime.operators.outputs import one_value
 
@@ -27,6 +29,8 @@ STAGES = "leo_stages"
 """The extension of `leo-runtime serve`: stages by what they are, requests by ids, and how long runs took."""
 JSON_BYTES_PER_VALUE = 32
 MOST_METADATA_BYTES = 1 << 20
+FIRST_WAIT_US, LONGEST_WAIT_US = 50_000, 2_000_000
+"""Between attempts to find a server that is waited for."""
 
 
 class RemoteBackend:
@@ -44,7 +48,7 @@ class RemoteBackend:
         self._models: Mapping[str, str] = options.models
         self._pool = Pool(place_of(options, processor.name))
         try:
-            said = self._asked("/v2", f"processor `{processor.name}`")
+            said = self._first_asked(f"processor `{processor.name}`", options.wait_s)
         except BaseException:
             self._pool.close()
             raise
@@ -55,12 +59,12 @@ class RemoteBackend:
         self.driver = f"{said.get('name', 'server')} {said.get('version', '')}".strip()[:200]
         self._session, self._numbers = secrets.token_hex(8), count()
 
-    def supports(self, stage: BoundStage, _variant: str, /) -> bool:
-        """Whether a server can run it: anything but what nobody computes, and an object of one's own as a state.
+    def supports(self, stage: BoundStage, variant: str, /) -> bool:
+        """Whether a server can run it: what nobody computes it cannot, nor what keeps state, which would start anew.
 
         Whether this server has it turns out as it is loaded.
         """
-        return not stage.operator.only_costs and stage.operator.step_class is None
+        return not stage.operator.only_costs and stage.keeping(variant) is None
 
     def load(self, stage: BoundStage, variant: str, /) -> Kernel:
         """Ask the server for the stage. Raises `KernelError`, `DeviceUnavailableError`."""
@@ -126,6 +130,19 @@ class RemoteBackend:
                 )
             arrays.append(array.astype(wanted, copy=False).reshape(output.shape))
         return one_value(arrays, [output.name for output in promised])
+
+    def _first_asked(self, what: str, most_s: float) -> dict[str, Any]:
+        """What the server says of itself, once it is there. Raises as `_asked` does."""
+        clock = WallClock()
+        for in_vain in count():
+            try:
+                return self._asked("/v2", what)
+            except DeviceUnavailableError:
+                left_us = round(most_s * 1e6) - clock.now_us()
+                if left_us <= 0:
+                    raise
+            clock.wait_until_us(clock.now_us() + min(left_us, wait_us(in_vain, FIRST_WAIT_US, LONGEST_WAIT_US)))
+        raise AssertionError("it is asked until it answers, or long enough")
 
     def _asked(self, path: str, what: str) -> dict[str, Any]:
         answer = self._pool.ask("GET", path, most_bytes=MOST_METADATA_BYTES)

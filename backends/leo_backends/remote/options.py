@@ -29,6 +29,8 @@ class RemoteOptions(Value):
     """Certificates (PEM) that are trusted, in place of the system's."""
     connect_timeout_s: Seconds = 2.0
     """How long a connection may take to come about."""
+    wait_s: Annotated[float, Field(ge=0, le=3_600)] = 0.0
+    """How long a server that is not there yet is waited for as the backend is opened."""
     timeout_s: Seconds = 10.0
     """How long an answer may take from the request on; the server is told, and runs nothing that comes too late."""
     binary: bool | None = None

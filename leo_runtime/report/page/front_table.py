@@ -24,10 +24,16 @@ class Front:
     best: tuple[Judged, ...]
     values: frozenset[str]
     """Of each of the best, those of its axes, as text."""
+    allowed: frozenset[str]
+    """Of each that is within bounds."""
 
     def has(self, point: Point) -> bool:
         """Whether a point is on it."""
         return repr(point.values) in self.values
+
+    def allows(self, point: Point) -> bool:
+        """Whether a point is within all bounds."""
+        return repr(point.values) in self.allowed
 
 
 def front_of_rows(study: Study, rows: Sequence[Row], axes: Sequence[str]) -> Front | None:
@@ -37,7 +43,11 @@ def front_of_rows(study: Study, rows: Sequence[Row], axes: Sequence[str]) -> Fro
     found = judged(study, study.search, rows)
     best = on_front(found)
     values = _values(study, rows, axes)
-    return Front(study.search, found, best, frozenset(repr(values[one.point]) for one in best))
+    told, allowed = (
+        frozenset(repr(values[one.point]) for one in those)
+        for those in (best, [one for one in found if one.is_allowed])
+    )
+    return Front(study.search, found, best, told, allowed)
 
 
 def _values(study: Study, rows: Sequence[Row], axes: Sequence[str]) -> dict[int, tuple[object, ...]]:

@@ -8,6 +8,7 @@ from itertools import combinations
 from typing import Any
 
 from leo_runtime.report.page.study_points import Measure, Point, figure, value_text
+from leo_runtime.study.effects import in_parts
 
 LEVELS, PARTS = 40, 16
 """An axis of more different numbers is cut into so many parts of equal width; of texts so many are there."""
@@ -68,11 +69,17 @@ class Levels:
     is_number: bool
 
 
-def levels(axis: str, values: Sequence[Any]) -> Levels:
-    """The levels of an axis. Numbers come in their order, others as they are first met."""
+def levels(axis: str, values: Sequence[Any], *, is_drawn: bool = False) -> Levels:
+    """The levels of an axis. Numbers come in their order, others as they are first met.
+
+    Of cells that were drawn, hardly two have a number in common: it is cut into fewer parts, of as many cells each.
+    """
     told = [value if isinstance(value, int | float | str) else str(value) for value in values]
     different = list(dict.fromkeys(told))
     is_number = all(figure(value) is not None for value in different)
+    if is_number and is_drawn:
+        parts, names_of_parts = in_parts(told)
+        return Levels(axis, tuple(names_of_parts), tuple(map(names_of_parts.index, parts)), is_number)
     if is_number:
         different.sort()
     if len(different) <= LEVELS or not is_number:
@@ -83,11 +90,13 @@ def levels(axis: str, values: Sequence[Any]) -> Levels:
     return Levels(axis, names, tuple(min(PARTS - 1, int((float(value) - low) / width)) for value in told), is_number)
 
 
-def heat_maps(found: Sequence[Point], axes: Sequence[str], told: Sequence[Measure]) -> tuple[Heat, ...]:
+def heat_maps(
+    found: Sequence[Point], axes: Sequence[str], told: Sequence[Measure], *, is_drawn: bool = False
+) -> tuple[Heat, ...]:
     """Maps of each measure over the axes of numbers first, then over other pairs, as long as there is room."""
     if not axes or not found:
         return ()
-    every = [levels(axis, [point.values[k] for point in found]) for k, axis in enumerate(axes)]
+    every = [levels(axis, [point.values[k] for point in found], is_drawn=is_drawn) for k, axis in enumerate(axes)]
     maps: list[Heat] = []
     cells = 0
     for down, across in _pairs(every):

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from leo_runtime.report.page.asked import Pairs
 from leo_runtime.report.page.front_table import Front, front_of_rows, front_table
@@ -16,6 +14,7 @@ from leo_runtime.report.page.run_page import HUES, Tile
 from leo_runtime.report.page.scales import seconds
 from leo_runtime.report.page.study_points import Measure, Point, figure, measures, points, short, value_text
 from leo_runtime.report.page.tables import Cell, Table, table
+from leo_runtime.report.study_published import published
 from leo_runtime.study.document import Axis, Study
 from leo_runtime.study.rows import Row, is_of_energy, windows_text
 
@@ -49,8 +48,8 @@ def study_page(of: StudyRows, name: str) -> str:
     told = measures(every, MEASURES, first_columns(study), study)
     front = front_of_rows(study, of.rows, axes)
     shown = _bounded(every, told, front, TABLE_CELLS // (len(axes) + len(told) + 2))
-    across, up = _first_two(told)
-    colours, hues = _hues(shown, axes)
+    across, up = _first_two(told, every)
+    colours, of_points = hues(shown, axes)
     on_all = set() if front is None else {k for k, point in enumerate(shown) if front.has(point)}
     return page(
         "study.html",
@@ -61,13 +60,15 @@ def study_page(of: StudyRows, name: str) -> str:
         tiles=_tiles(of, every, told, axes, front),
         pairs=_asked(of),
         origins=(*_origins(of), *_derived(study)),
-        published=_flat(study.published),
-        heats=heat_maps(every, axes, told[:MAPPED]),
+        published=published(study, every),
+        heats=heat_maps(every, axes, told[:MAPPED], is_drawn=study.sampling.cells is not None),
         axis_count=len(axes),
         measures=told,
         across=across,
         up=up,
-        pareto=None if across is None or up is None else pareto_chart("pareto", shown, across, up, axes, hues, on_all),
+        pareto=None
+        if across is None or up is None
+        else pareto_chart("pareto", shown, across, up, axes, of_points, on_all),
         colours=colours,
         front=None if front is None else front_table(front, study, of.rows, axes, told),
         points=_points_table(shown, told, axes),
@@ -96,16 +97,25 @@ def _warnings(of: StudyRows) -> list[str]:
     missing = of.cells - len(of.rows) - len(of.failed)
     found = []
     if missing:
-        found.append(f"{missing:,} of {of.cells:,} cells have not been run yet: all figures are of what there is.")
+        why = "were not asked for, or have not been run yet" if of.study.search is not None else "have not been run yet"
+        found.append(f"{missing:,} of {of.cells:,} cells {why}: all figures are of what there is.")
     if of.failed:
         found.append(f"{len(of.failed):,} cells failed, and have no row: why is at the end.")
     return found
 
 
-def _first_two(told: Sequence[Measure]) -> tuple[Measure | None, Measure | None]:
-    """The measures that the chart begins with, if it can be known which of them are better."""
-    first = sorted(told, key=lambda measure: measure.better is None)[:2]
-    return (first[0], first[1]) if len(first) == 2 else (None, None)
+def _first_two(told: Sequence[Measure], every: Sequence[Point]) -> tuple[Measure | None, Measure | None]:
+    """The measures that the chart begins with, if it can be known which of them are better; rather not two of one size
+    everywhere, such as the median and the 95 % of one answer.
+    """
+    first = sorted(told, key=lambda measure: measure.better is None)[:1]
+    others = [one for one in told if one not in first]
+    others.sort(key=lambda one: (one.better is None, all(_same(first[0], one, point) for point in every)))
+    return (first[0], others[0]) if others else (None, None)
+
+
+def _same(one: Measure, other: Measure, point: Point) -> bool:
+    return point.means.get(one.column) == point.means.get(other.column)
 
 
 def _bounded(every: Sequence[Point], told: Sequence[Measure], front: Front | None, most: int) -> list[Point]:
@@ -113,7 +123,7 @@ def _bounded(every: Sequence[Point], told: Sequence[Measure], front: Front | Non
     if len(every) <= most:
         return list(every)
     keep: set[int] = set()
-    across, up = _first_two(told)
+    across, up = _first_two(told, every)
     if across is not None and up is not None:
         keep = set(front_of(every, across, up)[1][: most // 4])
     if front is not None:
@@ -122,16 +132,16 @@ def _bounded(every: Sequence[Point], told: Sequence[Measure], front: Front | Non
     return [one for k, one in enumerate(every) if k in keep or k % apart == 0][:most]
 
 
-def _hues(shown: Sequence[Point], axes: Sequence[str]) -> tuple[list[tuple[str, int]], list[int]]:
+def hues(shown: Sequence[Point], axes: Sequence[str]) -> tuple[list[tuple[str, int]], list[int]]:
     """The colours of points, by the first axis of names, or else the first of few values: what is told, and of each."""
     for wants_names in (True, False):
         for k, axis in enumerate(axes):
             values = list(dict.fromkeys(value_text(point.values[k]) for point in shown))
             names = any(isinstance(point.values[k], str) for point in shown)
             if 1 < len(values) <= HUES and (names or not wants_names):
-                hues = {value: at for at, value in enumerate(values)}
-                told = [(f"{axis} {value}", hue) for value, hue in hues.items()]
-                return told, [hues[value_text(point.values[k])] for point in shown]
+                numbers = {value: at for at, value in enumerate(values)}
+                told = [(f"{axis} {value}", hue) for value, hue in numbers.items()]
+                return told, [numbers[value_text(point.values[k])] for point in shown]
     return [], [0] * len(shown)
 
 
@@ -146,6 +156,7 @@ def _tiles(
             f"of {sum(one.is_allowed for one in front.judged):,} points{' within bounds' * bool(front.search.at_most)}"
         )
         tiles.append(Tile("on the front", f"{len(front.best):,}", "", of_all))
+        every = [point for point in every if front.allows(point)] or every
     for measure in told[:3]:
         known = [point for point in every if measure.column in point.means]
         if known:
@@ -279,18 +290,3 @@ def _origins(of: StudyRows) -> Pairs:
 def _derived(study: Study) -> Pairs:
     """What figures are reckoned from."""
     return tuple((f"{one.name} is derived", one.source) for one in study.derived)
-
-
-def _flat(value: Any, path: str = "") -> Pairs:
-    """What is known from elsewhere, a line for each value of the document."""
-    if isinstance(value, Mapping):
-        return tuple(
-            pair for key, part in value.items() for pair in _flat(part, f"{path} {key}".strip().replace("_", " "))
-        )
-    if isinstance(value, list | tuple) and all(isinstance(part, str | int | float | bool) for part in value):
-        return ((path, ", ".join(value_text(part) for part in value)),)
-    if isinstance(value, list | tuple):
-        return tuple(pair for k, part in enumerate(value, 1) for pair in _flat(part, f"{path} {k}"))
-    return (
-        (path, value if isinstance(value, str) else short(value) if isinstance(value, float) else json.dumps(value)),
-    )

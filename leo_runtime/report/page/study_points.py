@@ -122,7 +122,7 @@ def measures(
     told = [
         column for column in ordered if _varies(column, found) or (column == "energy_nj" and _is_told(column, found))
     ]
-    return tuple(_measure(column, found, study) for column in list(dict.fromkeys([*wanted, *told]))[:most])
+    return tuple(measure_of(column, found, study) for column in list(dict.fromkeys([*wanted, *told]))[:most])
 
 
 def _is_told(column: str, found: Sequence[Point]) -> bool:
@@ -133,7 +133,8 @@ def _varies(column: str, found: Sequence[Point]) -> bool:
     return len({point.means.get(column) for point in found}) > 1
 
 
-def _measure(column: str, found: Sequence[Point], study: Study | None) -> Measure:
+def measure_of(column: str, found: Sequence[Point], study: Study | None) -> Measure:
+    """A column as it is written, in a unit in which the greatest of its figures is well read."""
     kind, _, of = column.partition(".")
     if kind == DERIVED:  # It is known by the name that it was given.
         kind, of = of, ""

@@ -1,0 +1,135 @@
+"""What is told of a study on a terminal and on its page, but for its tables over two axes."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+import study_rows
+from leo_runtime.cli import main
+from leo_runtime.report.page.study_points import points
+from leo_runtime.report.study_published import published
+from leo_runtime.study.effects import effects, in_parts
+from leo_runtime.study.shipped_studies import names
+from small_studies import STUDY, write_study
+
+DRAWN = STUDY.replace("values = [4_000, 20_000]", "range = { low = 4_000, high = 20_000, integer = true }").replace(
+    "seconds = 1\n", "seconds = 0.1\n"
+)
+
+
+def test_cells_that_were_drawn_are_told_of_by_what_goes_with_what(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    path = str(write_study(tmp_path, DRAWN + '[sampling]\nkind = "latin"\ncells = 11\nseed = 2\n'))
+    assert main(["study", "run", path, "--jobs", "0"]) == 0
+    told = capsys.readouterr().out
+    assert told.startswith("energy_nj, mJ, of 11 cells that were drawn: ")
+    lines = told.splitlines()
+    assert any(line.startswith("solver ") and "exact: " in line and "greedy: " in line for line in lines)
+    assert any(line.startswith("deadline ") and " to " in line for line in lines)
+    assert sum(line.startswith("best energy_nj, mJ") for line in lines) == 1
+    assert main(["study", "show", path, "--over", "deadline,solver", "--csv", "map.csv"]) == 0
+    head, *rows = Path("map.csv").read_text().splitlines()
+    assert head == "deadline,solver=exact,solver=greedy" or head == "deadline,solver=greedy,solver=exact"
+    starts = [int(row.split(" to ")[0]) for row in rows]
+    assert len(rows) == 5 and starts == sorted(starts)
+    assert main(["study", "show", path, "--csv", "map.csv"]) == 2
+    assert "--over A,B" in capsys.readouterr().err
+
+
+def test_a_correlation_is_that_of_ranks() -> None:
+    rows = [{"axis.x": x, "axis.name": "ab"[x % 2], "axis.same": 1, "y": -(x**3)} for x in range(20)]
+    by_x, by_name, by_same = effects(rows, "y", ["x", "name", "same"])
+    assert by_x.correlation == pytest.approx(-1) and len(by_x.means) == 5
+    assert by_name.correlation is None and [name for name, _ in by_name.means] == ["a", "b"]
+    assert by_same.correlation is None
+    tied = effects([{"axis.x": x, "y": y} for x, y in [(1, 1), (1, 2), (2, 2), (3, 5)]], "y", ["x"])[0]
+    assert tied.correlation == pytest.approx(5 / 6)  # Ranks 1.5 1.5 3 4 and 1 2.5 2.5 4.
+
+
+def test_many_numbers_are_cut_into_parts_of_as_many_values() -> None:
+    told, names_ = in_parts([7.5, *range(100, 89, -1)])
+    assert names_ == ["7.5 to 91", "92 to 93", "94 to 95", "96 to 97", "98 to 100"][: len(names_)] or len(names_) == 5
+    assert told[0] == names_[0] and told[1] == names_[-1]
+    assert in_parts(["b", "a", "b"]) == (["b", "a", "b"], ["b", "a"])
+
+
+def test_published_figures_have_their_units_and_what_came_of_them_here() -> None:
+    said = {
+        "source": "Somebody, 2017",
+        "figures": {"column": "energy_nj", "2, greedy, 0.5": 200_000_000, "of nobody": 1_500_000},
+        "speeds": {"unit": "times", "of_one": 1.5, "all": [1, 2], "said": "more"},
+        "counts": {"column": "no column", "a": 3},
+    }
+    study = study_rows.study(published=said)
+    found = points(study_rows.rows(), [axis.column for axis in study.axes])
+    assert published(study, found) == (
+        ("source", "Somebody, 2017"),
+        ("figures 2, greedy, 0.5", "200 mJ; here 210.5 mJ"),
+        ("figures of nobody", "1.5 mJ"),
+        ("speeds of one", "1.5 times"),
+        ("speeds all", "1, 2 times"),
+        ("speeds said", "more"),
+        ("counts column", "no column"),
+        ("counts a", "3"),
+    )
+
+
+def test_a_list_has_the_studies_that_ship_and_those_that_have_rows(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["study", "list"]) == 0
+    told = capsys.readouterr().out
+    assert all(f"\n{name}, " in told for name in names()) and "HaX-CoNN, PPoPP 2024" in told
+    assert f"no rows are kept in {tmp_path / 'out'}" in told
+    assert main(["study", "run", "hax-conn", "--jobs", "0"]) == 0
+    (tmp_path / "out" / "broken.study.sqlite").write_bytes(b"no rows")
+    capsys.readouterr()
+    assert main(["study", "list"]) == 0
+    told, wrong = capsys.readouterr()
+    assert f"rows are kept in {tmp_path / 'out'}:\n\nstudy     rows  failed\n" in told
+    assert told.endswith("hax-conn    18       0\n")
+    assert "broken.study.sqlite" in wrong and "cannot be used as the rows of a study" in wrong
+
+
+AGAIN = """
+from leo_runtime import solve
+
+asked = []
+
+def place(problem):
+    asked.append(problem)
+    found = solve(problem, "heft")
+    if len(asked) < 2:
+        return found
+    stages = tuple(one.model_copy(update={"lane": 7}) for one in found.stages)
+    return found.model_copy(update={"stages": stages})
+"""
+
+
+OFTEN = """
+[[graphs]]
+name = "often"
+period_us = 10_000
+deadline_us = 10_000
+stages = [{ name = "look", operator = "cost", params = { output_bytes = 1_000 } }]
+"""
+
+
+def test_a_wrong_answer_later_in_a_run_is_told_with_its_frame(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    text = STUDY.replace('["exact", "greedy"]', '["mine:place"]').replace("repetitions = 2", "repetitions = 1")
+    path = str(write_study(tmp_path, text.replace("[4_000, 20_000]", "[4_000]")))
+    (tmp_path / "mine.py").write_text(AGAIN)
+    workload = tmp_path / "blinks.workload.toml"  # Every second release asks for one pipeline alone.
+    workload.write_text(workload.read_text() + OFTEN)
+    assert main(["study", "run", path, "--jobs", "0"]) == 1
+    told = capsys.readouterr().err
+    assert "is wrong: rule 1" in told and re.search(r"\(frame [1-9]\d*, released at [\d,]+ us\)", told)
