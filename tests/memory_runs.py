@@ -7,12 +7,15 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from functools import partial
 from itertools import pairwise
 from random import Random
 from typing import Any
 
 from leo_runtime import Runtime
+from leo_runtime.dispatch.events import Event, FrameAdmitted, ProcessorFound, ProcessorLost
 from leo_runtime.dispatch.simulator import Simulator
 from leo_runtime.documents.hardware import Hardware
 from leo_runtime.documents.profile import Profile
@@ -126,7 +129,7 @@ class Case:
     def run(self, *, with_faults: bool = False) -> tuple[list[FrameResult], list[Line], Lost]:
         """The results of its frames, the lines of a log of them, and the processors that were lost meanwhile.
 
-        `with_faults`: some are, as frames run, and are found again.
+        `with_faults`: some are, as frames are placed and as they run, and are found again.
         """
         dice, gone = Random(self.seed), set[str]()
         lost: list[tuple[str, int]] = []
@@ -136,20 +139,37 @@ class Case:
             self.workload, self.hardware, self.profile, solver="greedy", noise=self.noise_ppm, seed=self.seed
         )
         results: list[FrameResult] = []
+
+        def change(driver: Simulator, at_us: int) -> None:
+            """A processor is lost, or found again."""
+            name = dice.choice(names)
+            driver.reach(at_us)
+            if name in gone:
+                driver.post(ProcessorFound(at_us, name))
+                gone.remove(name)
+            elif len(gone) + 1 < len(names):
+                driver.post(ProcessorLost(at_us, name, "tried"))
+                gone.add(name)
+                lost.append((name, at_us))
+
+        def admitted_late(post: Callable[[Event], None], event: Event) -> None:
+            """As in real time, where a frame is planned beside all that happens meanwhile."""
+            if isinstance(event, FrameAdmitted) and dice.random() < 0.5:
+                assert isinstance(runtime._driver, Simulator)
+                at_us = event.at_us + dice.randint(0, 8_000)
+                change(runtime._driver, at_us)
+                event = replace(event, at_us=at_us)
+            post(event)
+
         with runtime:
             for at_us in releases[: self.frames]:
                 runtime.submit(at_us, {})
+                driver = runtime._driver
+                assert isinstance(driver, Simulator)
+                if with_faults and at_us == releases[0]:
+                    driver.post = partial(admitted_late, driver.post)  # type: ignore[method-assign]  # Here alone.
                 if with_faults and dice.random() < 0.5:
-                    later_us, name = at_us + dice.randint(0, 15_000), dice.choice(names)
-                    assert isinstance(runtime._driver, Simulator)
-                    runtime._driver.reach(later_us)
-                    if name in gone:
-                        runtime.restore(name)
-                        gone.remove(name)
-                    elif len(gone) + 1 < len(names):
-                        runtime.lose(name)
-                        gone.add(name)
-                        lost.append((name, later_us))
+                    change(driver, at_us + dice.randint(0, 15_000))
                 results += runtime.results()
             results += runtime.drain()
             lines, questions = Lines(runtime.merged), Questions()

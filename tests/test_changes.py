@@ -165,6 +165,20 @@ def test_a_graph_has_a_period_or_a_rate() -> None:
     assert (by_rate.rate_hz, by_rate.period_us) == (3, 333_333)
     by_period = demo("graphs.speech.rate_hz=3", "graphs.speech.period_us=7").workload.graphs[1]
     assert (by_period.rate_hz, by_period.period_us) == (None, 7)
+    # One that says its period has no rate that could be multiplied; of one that says its rate both can be.
+    of_both = changed(by_rate_too(), PHONE, COSTS, ["graphs.*.rate_hz*=2"])
+    assert [(graph.rate_hz, graph.period_us) for graph in of_both.workload.graphs[:2]] == [
+        (None, 500_000),
+        (6, 166_667),
+    ]
+    assert "leaves" in of_both.notes[0]
+    halved = changed(by_rate_too(), PHONE, COSTS, ["graphs.*.period_us*=0.5"])
+    assert [graph.period_us for graph in halved.workload.graphs[:2]] == [250_000, 166_667]
+
+
+def by_rate_too() -> Workload:
+    """The demo, of which `speech` says its rate in place of its period."""
+    return demo("graphs.speech.rate_hz=3").workload
 
 
 def test_a_figure_that_was_changed_is_no_longer_its_sources() -> None:

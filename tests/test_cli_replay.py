@@ -26,6 +26,7 @@ from leo_runtime.measure.energy import Counter
 from leo_runtime.measure.kept_profile import kept_or_measured
 from leo_runtime.operators import operator
 from leo_runtime.runtime.runtime import Runtime
+from small_studies import write_study
 
 MODELS = Path(__file__).parent / "models"
 WAKE_WORD = Path(__file__).parent.parent / "leo_runtime" / "demo" / "models" / "okay_nabu.tflite"
@@ -112,6 +113,14 @@ def test_a_replay_in_batches_says_so_and_finds_the_same(capsys):
     ]
     _, out, _ = run(capsys, *VIRTUAL, "--batch", "3", "--json")
     assert json.loads(out)[0]["batch"] == 3
+
+
+def test_of_stages_that_only_cost_no_backend_is_missed(capsys, tmp_path):
+    write_study(tmp_path)  # Its processors' backend `none` is none.
+    words = ("workload", "blinks.workload"), ("hardware", "band.hardware"), ("profile", "band.profile")
+    files = [word for key, name in words for word in (f"--{key}", str(tmp_path / f"{name}.toml"))]
+    status, out, _ = run(capsys, "replay", "--virtual", *files, "--seconds", "0.1", "--no-compare")
+    assert status == 0 and "not here" not in out
 
 
 def test_a_virtual_replay_prints_its_tables_and_writes_its_log(capsys):

@@ -207,6 +207,19 @@ def test_changes_set_scale_and_sweep_it() -> None:
     assert told.notes and told.profile == profile
 
 
+def test_a_processor_elsewhere_is_slowed_by_its_name_alone() -> None:
+    processors = (*HARDWARE.processors, HARDWARE.processors[0].model_copy(update={"name": "cloud", "remote": True}))
+    workload, profile = alone(("a", "cpu", 100), contention=Contention())
+    hardware = HARDWARE.model_copy(update={"processors": processors})
+
+    def slowed(change: str) -> set[tuple[str, str]]:
+        return set(changed(workload, hardware, profile, [change]).profile.contention.slowdowns_ppm())
+
+    assert not any("cloud" in pair for pair in slowed("contention.*.*.slowdown_ppm=5"))
+    assert slowed("contention.cloud.*.slowdown_ppm=5") == {("cloud", name) for name in ("cpu", "gpu", "dsp")}
+    assert slowed("contention.cloud.cloud.slowdown_ppm=5") == {("cloud", "cloud")}
+
+
 @pytest.mark.parametrize(
     ("change", "says"),
     [

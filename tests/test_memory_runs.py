@@ -331,8 +331,8 @@ def test_the_log_of_a_run_with_loads_is_all_of_its_energy(tmp_path: Path) -> Non
         ("load", "b", 45_100),
         ("run", "b", 50_100),
     ]
-    assert "B        1500.0  flash  cpu      30.10     45.10  0.75" in text
-    assert "not told of questions with weights" in text
+    assert "B        1500.0  flash  cpu      30.10     45.10  0.75  b" in text
+    assert "a on cpu: there is no other way to run it" in text
     uses = {use.name: (use.runs, use.busy_us) for use in ended.summary.processors}
     assert uses["flash"] == (8, 4 * 35_000)
 
@@ -471,6 +471,18 @@ def test_a_stage_whose_weights_are_gone_fails_where_there_is_no_room() -> None:
     assert [run.outcome for run in first.stages] == ["done"]
     (run,) = second.stages
     assert (run.outcome, run.error) == ("failed", "its weights `A` are no longer on `cpu`, and there is no room")
+
+
+def test_a_frame_whose_only_processor_is_lost_as_it_begins_fails_with_its_weights() -> None:
+    simulator = Simulator(memory_of())
+    simulator.post(FrameAdmitted(0, 0, 0, planned("A", 1_000_000, resident=False)))
+    assert simulator.drain()
+    again = planned("A", 1_000_000, resident=True)
+    simulator.post(ProcessorLost(30_000, "cpu", "unplugged"))
+    simulator.post(FrameAdmitted(30_000, 1, 30_000, again))
+    assert simulator.drain()
+    _, (run,) = [done.stages for done in simulator.finished()]
+    assert (run.outcome, run.error) == ("failed", "processor `cpu` was lost")
 
 
 def test_a_dropped_frame_leaves_what_it_was_loading() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from itertools import product
 from pathlib import Path
@@ -116,8 +117,14 @@ def test_one_command_searches_goes_on_where_it_was_and_tells_the_front(
     assert capsys.readouterr().out == told
     assert main(["study", "status", path]) == 0
     assert "6 done, 0 failed, 10 missing" in capsys.readouterr().out
+    assert "asked for" not in told.partition("\n")[2]
     assert main([*search[:3], "--budget", "8", "--jobs", "0"]) == 0
     of_all = capsys.readouterr().out
+    assert main(search) == 0
+    again = capsys.readouterr().out
+    assert again.startswith(told) and re.fullmatch(
+        r"\non the front of all 8 points that have rows: \d; the search asked for \d of them\n", again[len(told) :]
+    )
     assert main(["study", "show", path]) == 0
     assert capsys.readouterr().out.startswith(of_all.partition("\n")[2])
     rows = {int(line.split()[0]) for line in of_all.splitlines() if line[:5].strip().isdecimal()}

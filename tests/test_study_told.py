@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+from csv import DictReader
 from pathlib import Path
+from statistics import fmean
 
 import pytest
 
@@ -39,6 +41,63 @@ def test_cells_that_were_drawn_are_told_of_by_what_goes_with_what(
     assert len(rows) == 5 and starts == sorted(starts)
     assert main(["study", "show", path, "--csv", "map.csv"]) == 2
     assert "--over A,B" in capsys.readouterr().err
+
+
+def test_a_table_is_of_the_cells_where_axes_are_held_and_of_a_kind_as_of_a_column(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    more = '[[axes]]\nname = "dsp"\nvary = "slow dsp"\nvalues = [1, 2.5]\n'
+    path = str(write_study(tmp_path, STUDY.replace("seconds = 1\n", "seconds = 0.1\n") + more))
+
+    def told(*arguments: str) -> tuple[int, str, str]:
+        status = main(["study", *arguments])
+        said = capsys.readouterr()
+        return status, said.out, said.err
+
+    def csv(*arguments: str) -> list[str]:
+        assert told("show", path, "--csv", "map.csv", *arguments)[0] == 0
+        return Path("map.csv").read_text().splitlines()
+
+    assert told("run", path, "--jobs", "0")[0] == 0
+    assert told("export", path, "--to", "rows.csv")[0] == 0
+    with Path("rows.csv").open(newline="") as file:
+        rows = list(DictReader(file))
+    # An axis that is held is none of those shown, however its value is written.
+    status, out, _ = told("show", path, "--column", "energy_nj", "--where", "deadline=4e3")
+    assert status == 0
+    assert out.startswith("energy_nj, in mJ, the mean over repetitions, deadline=4e3\n\n")
+    assert out.splitlines()[2].split() == ["solver", "dsp=1", "dsp=2.5"]
+    held = ["--column", "energy_nj", "--where", "dsp=2.50", "--where", "solver=exact"]
+    head, *lines = csv(*held)
+    assert head == "deadline,energy_nj" and [line.split(",")[0] for line in lines] == ["4000", "20000"]
+    for line in lines:
+        at = {"axis.deadline": line.split(",")[0], "axis.dsp": "2.5", "axis.solver": "exact"}
+        of = [int(row["energy_nj"]) for row in rows if at.items() <= row.items()]
+        assert len(of) == 2 and fmean(of) == float(line.split(",")[1])
+    both = told("show", path, "--column", "late", "--where", "solver=exact", "--where", "solver=greedy")[1]
+    assert "the mean over dsp and repetitions, solver=exact or greedy\n" in both and "solver  deadline=4000" in both
+    # A line for each cause: together they are all energy.
+    head, *lines = csv("--column", "cause_nj", "--where", "dsp=1")
+    assert head == "cause_nj,solver=exact,solver=greedy" and any(line.startswith("run,") for line in lines)
+    every = csv("--column", "energy_nj", "--over", "solver", "--where", "dsp=1")
+    for number, line in enumerate(every[1:], 1):
+        assert sum(float(one.split(",")[number]) for one in lines) == pytest.approx(float(line.split(",")[1]))
+    assert any(line.startswith("nobody,") for line in csv("--column", "graph_nj"))
+    for arguments, says, hint in (
+        (["--where", "dsb=1"], "no axis is called `dsb`", "one of solver, deadline, dsp"),
+        (["--where", "dsp=3"], "axis `dsp` has no value `3`", "one of 1, 2.5"),
+        (["--where", "dsp"], "`dsp` holds no axis at a value", "`AXIS=VALUE`"),
+        (["--over", "dsp,solver,deadline"], "a table is over two axes at most, got 3", "`--where deadline=VALUE`"),
+        (
+            ["--column", "cause_nj", "--over", "dsp,solver"],
+            "which are told over one axis, got 2",
+            "`--column 'cause_nj.",
+        ),
+        (["--column", "version"], "column `version.leo-runtime` holds no numbers", "energy_nj"),
+    ):
+        status, _, err = told("show", path, *arguments)
+        assert status == 2 and says in err and hint in err
 
 
 def test_a_correlation_is_that_of_ranks() -> None:

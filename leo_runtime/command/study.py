@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from leo_runtime.study.document import Search, Study
     from leo_runtime.study.rows import Row
     from leo_runtime.study.running import Planned, Runner, Status
+    from leo_runtime.study.slices import Held
     from leo_runtime.study.store import Failure, Store
 
 EXAMPLE = "study run deadlines.study.toml"
@@ -60,6 +61,8 @@ class Request:
     column: str | None
     """None: those that the study shows."""
     over: tuple[str, ...]
+    where: list[str]
+    """Of axes that are held, `AXIS=VALUE` each."""
     file: Path | None
     json: bool
     columns: int | None
@@ -77,6 +80,7 @@ def add(parser: argparse.ArgumentParser) -> None:
         seed=None,
         column=None,
         over=(),
+        where=[],
         file=None,
         json=False,
         columns=None,
@@ -104,8 +108,19 @@ def add(parser: argparse.ArgumentParser) -> None:
     status.add_argument("--json", action="store_true", help="as JSON")
 
     show = _action(actions.add_parser, "show", "Print a column over one or two axes, the mean of all repetitions.")
-    show.add_argument("--column", metavar="NAME", help="which (default: those that the study names)")
+    show.add_argument(
+        "--column",
+        metavar="NAME",
+        help="which (default: those that the study names); a kind, such as cause_nj: all of it, over one axis",
+    )
     show.add_argument("--over", type=names_of, default=(), metavar="A,B", help="which axes (default: the first two)")
+    show.add_argument(
+        "--where",
+        action="append",
+        default=[],
+        metavar="AXIS=VALUE",
+        help="only cells where that axis has this value; may be repeated",
+    )
     show.add_argument("--csv", dest="file", type=Path, metavar="FILE", help="write it as CSV, too")
     add_width(show)
 
@@ -226,7 +241,9 @@ def _run(planned: Planned, request: Request) -> int:
 
 
 def _search(study: Study, folder: Path, request: Request) -> int:
-    from leo_runtime.study.running import rows
+    from leo_runtime.report.study_text import beside_text
+    from leo_runtime.study.fronts import judged
+    from leo_runtime.study.running import plan, rows
     from leo_runtime.study.search import Judging, asked_of, searched
     from leo_runtime.study.store import Store, kept_in
 
@@ -244,12 +261,17 @@ def _search(study: Study, folder: Path, request: Request) -> int:
         finally:
             say(f"kept in {store.path}")
         found_rows = rows(judging.planned, store)
+        beside = ""
+        if store.counts()[0] > len(found_rows):  # As of a grid that was run: what of its front was found?
+            with bar(f"reading {study.name}") as progress:
+                beside = beside_text(found, judged(study, search, rows(plan(study, folder, progress), store)))
     told.end()
     put(f"{len(judging.asked)} of {study.points} points were asked for, from seed {search.seed}\n")
     if len(found) < len(judging.asked):
         without = len(judging.asked) - len(found)
         complain(f"{without} of them have not all that is searched by: they failed, or gave no answer")
     put(_front(judging.planned, search, found_rows, request))
+    put(beside)
     return DONE if found else ANSWERED_NO
 
 
@@ -358,21 +380,23 @@ def _show_all(planned: Planned, store: Store, request: Request) -> None:
         require_writable(request.file, store.path)
     if request.file is not None and len(columns) > 1:
         raise InputError(f"several columns are shown, {', '.join(columns)}", hint="name one: `--column NAME`")
-    found = rows(planned, store)
-    if planned.study.search is not None and request.column is None:
-        put(_front(planned, planned.study.search, found, request) + "\n")
+    every = rows(planned, store)
+    if planned.study.search is not None and request.column is None and not request.where:
+        put(_front(planned, planned.study.search, every, request) + "\n")
+    table = _table_of(planned, store, request)
+    found = table.rows
     for number, column in enumerate(columns):
         put("\n" * bool(number))
-        _show(planned, store, column, request.over, request)
+        _show(table, column, request)
     wide = look(request.columns).columns
     if any(map(is_of_energy, columns)) and "misses" not in columns:
-        _show_misses(planned, store, found, request)
+        _show_misses(table, request)
     put(f"\n{fill(f'windows, in stages at most: {windows_text(found)}', wide, '    ')}\n")
     if len({frozenset(stages) for stages in windows_of(found).values()}) > 1:
         say("note: not all solvers had the same windows; with `window = 0` in `base` they are asked alike")
     if planned.study.published:
-        every = points(found, [axis.column for axis in planned.study.axes])
-        told = [f"published {name}: {text}" for name, text in published(planned.study, every)]
+        of_all = points(every, [axis.column for axis in planned.study.axes])
+        told = [f"published {name}: {text}" for name, text in published(planned.study, of_all)]
         put("\n" + "".join(f"{fill(line, wide, '    ')}\n" for line in told))
 
 
@@ -384,53 +408,106 @@ def _front(planned: Planned, search: Search, found: Sequence[Row], request: Requ
     return front_text(search, judged(study, search, found), planned.cells, study.points, look(request.columns))
 
 
-def _show_misses(planned: Planned, store: Store, found: Sequence[Row], request: Request) -> None:
+@dataclass(frozen=True, slots=True)
+class _Table:
+    """What is shown of a study: its rows, those left where axes are held, and over which axes."""
+
+    study: Study
+    rows: list[Row]
+    failed: list[Row]
+    """The places of cells that have failed."""
+    axes: tuple[str, ...]
+    """One or two."""
+    held: Held
+
+    def said(self, column: str, axes: Sequence[str]) -> str:
+        """What a table over these axes is of, and the mean of what."""
+        from leo_runtime.report.study_text import unit_of
+
+        unit, _ = unit_of(column)
+        others = [axis.column for axis in self.study.axes if axis.column not in axes]
+        others = [name for name in others if len(self.held.get(name, ("", ""))) > 1]
+        others += ["repetitions"] * (self.study.repetitions > 1)
+        where = "".join(f", {axis}={' or '.join(of)}" for axis, of in self.held.items())
+        return f"{column}{', in ' * bool(unit)}{unit}{', the mean over ' * bool(others)}{' and '.join(others)}{where}"
+
+
+def _table_of(planned: Planned, store: Store, request: Request) -> _Table:
+    """What is asked to be shown. Raises `InputError` for axes that are none."""
+    from leo_runtime.study.running import failed_cells, rows
+    from leo_runtime.study.slices import held_at, sliced
+
+    names = [axis.column for axis in planned.study.axes]
+    for name in request.over:
+        if name not in names:
+            raise InputError(f"no axis is called `{name}`", hint=did_you_mean(name, names))
+    if len(request.over) > 2:
+        raise InputError(
+            f"a table is over two axes at most, got {len(request.over)}",
+            hint=f"hold the others, as by `--where {request.over[-1]}=VALUE`; `study export` writes all rows",
+        )
+    found, failed = rows(planned, store), failed_cells(planned, store)
+    held = held_at(request.where, [*found, *failed], names)
+    # An axis that is held at one value is no axis any more.
+    axes = request.over or tuple([name for name in names if len(held.get(name, ())) != 1] or names)[:2]
+    if not axes:
+        raise InputError(f"study `{planned.study.name}` varies nothing", hint="`study export` writes its row")
+    left = sliced(found, held)
+    if not left:
+        raise InputError(
+            f"no cell where {', '.join(request.where)} has a row", hint="`study status` says what there is"
+        )
+    return _Table(planned.study, left, sliced(failed, held), axes, held)
+
+
+def _show_misses(table: _Table, request: Request) -> None:
     """Who answers nothing in time takes the least energy: beside energy it is told how many answers were missed."""
-    misses = [row["misses"] for row in found]
+    misses = [row["misses"] for row in table.rows]
     if not any(misses):
         put("\nmisses: 0 in all cells\n")
     elif request.column is None and request.file is None:
         put("\n")
-        _show(planned, store, "misses", request.over, request)
+        _show(table, "misses", request)
     else:
         put(f"\nmisses: {min(misses)} to {max(misses)} in a cell\n")
 
 
-def _show(planned: Planned, store: Store, column: str, over: Sequence[str], request: Request) -> None:
+def _show(shown: _Table, column: str, request: Request) -> None:
     from leo_runtime.report.layout import table
     from leo_runtime.report.study_tables import csv_text
-    from leo_runtime.report.study_text import drawn_text, unit_of
+    from leo_runtime.report.study_text import drawn_text
     from leo_runtime.schema import write_content
-    from leo_runtime.study.heat_map import heat_map
-    from leo_runtime.study.running import failed_cells, rows
+    from leo_runtime.study.heat_map import heat_map, kind_map
+    from leo_runtime.study.rows import members_of
 
-    names = [axis.column for axis in planned.study.axes]
-    for name in over:
-        if name not in names:
-            raise InputError(f"no axis is called `{name}`", hint=did_you_mean(name, names))
-    axes = (over or names)[:2]
-    if not axes:
-        raise InputError(f"study `{planned.study.name}` varies nothing", hint="`study export` writes its row")
-    is_drawn = planned.study.sampling.cells is not None
-    if is_drawn and not over:
+    is_drawn = shown.study.sampling.cells is not None
+    members = members_of(column, shown.rows)
+    if is_drawn and not request.over and not members:
         if request.file is not None:
             raise InputError(
                 "cells that were drawn are no table over two axes",
                 hint="name them, `--over A,B`, and they are cut into parts; `study export` writes all rows",
             )
-        put(drawn_text(planned.study, rows(planned, store), column, look(request.columns)))
+        put(drawn_text(shown.study, shown.rows, column, look(request.columns)))
         return
-    found = heat_map(rows(planned, store), column, axes, failed_cells(planned, store), is_drawn=is_drawn)
+    axes = shown.axes
+    if members:
+        if len(request.over) > 1:
+            raise InputError(
+                f"`{column}` is a kind of {len(members)} columns, which are told over one axis, got {len(axes)}",
+                hint=f"name one axis, or one of them, such as `--column '{members[0]}'`",
+            )
+        axes = axes[:1]
+        found = kind_map(shown.rows, column, members, axes[0], shown.failed, is_drawn=is_drawn)
+    else:
+        found = heat_map(shown.rows, column, axes, shown.failed, is_drawn=is_drawn)
     head = (found.down, *(f"{found.across}={value}" if found.across else column for value in found.acrosses))
     lines = [(down, *means) for down, means in zip(found.downs, found.means, strict=True)]
-    unit, _ = unit_of(column)
-    shown = [
+    cells = [
         (down, *(_cell(column, mean, count) for mean, count in zip(means, counts, strict=True)))
         for down, means, counts in zip(found.downs, found.means, found.failed, strict=True)
     ]
-    others = [name for name in names if name not in axes] + ["repetitions"] * (planned.study.repetitions > 1)
-    said = f"{column}{', in ' * bool(unit)}{unit}{', the mean over ' * bool(others)}{' and '.join(others)}"
-    put(f"{said}\n\n{table(head, shown, look(request.columns))}")
+    put(f"{shown.said(column, axes)}\n\n{table(head, cells, look(request.columns))}")
     if request.file is not None:
         write_content(request.file, csv_text(head, [dict(zip(head, line, strict=True)) for line in lines]).encode())
         put(f"written: {request.file}\n")

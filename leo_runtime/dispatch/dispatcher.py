@@ -362,7 +362,7 @@ class Dispatcher:
             for resource in [resource for resource in plan.uses if resource in self._lost]:
                 self._lose(resource, "")
         self._avoid(frame)
-        if plan.memory is not None:
+        if plan.memory is not None and frame.open:  # It may have lost all that it was to run on.
             self._require_room(frame)
             self._require_weights(frame, plan.memory)
         self._finish(frame)

@@ -202,7 +202,7 @@ def _edited(document: _Document, edits: Sequence[tuple[Place, Any]], change: str
         part[last] = value
         # A graph has one of both, and a figure that was changed is no longer its source's.
         other = {"period_us": "rate_hz", "rate_hz": "period_us"}.get(str(last))
-        if other is not None and len(place.keys) == 3:
+        if other is not None and len(place.keys) == 3 and not (value is None and place.value is None):
             part.pop(other, None)
         if last in part.get("sources", ()):
             part["sources"][last] = f"modelled: `{change}` of: {part['sources'][last]}"

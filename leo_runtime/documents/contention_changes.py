@@ -1,6 +1,7 @@
 """Changes to contention: `contention.VICTIM.AGGRESSOR.slowdown_ppm`, `*` for all, and `contention.expected_percent`.
 
-Between two processors of which the profile says nothing a slowdown is set all the same: that is how it is swept.
+Between two processors of which the profile says nothing a slowdown is set all the same: that is how it is swept. `*`
+means no processor that is `remote`: it shares no memory with any.
 """
 
 from __future__ import annotations
@@ -30,11 +31,12 @@ def changed_contention(before: Contention, hardware: Hardware, change: str) -> C
     if first_name([SLOWDOWN], text) is None:
         raise unknown([SLOWDOWN], "field of a pair", text, change)
     done = operation(text[len(SLOWDOWN) :], change)
+    here = [processor.name for processor in hardware.processors if not processor.remote]
     meant = [
         (one, other)
-        for one in processors
-        for other in processors
-        if victim in (one, ALL) and aggressor in (other, ALL) and (one != other or victim == aggressor == one)
+        for one in (here if victim == ALL else [victim])
+        for other in (here if aggressor == ALL else [aggressor])
+        if one != other or victim == aggressor != ALL
     ]
     known = {(pair.victim, pair.aggressor): pair for pair in before.pairs}
     if done.kind == "scale" and not any(pair in known for pair in meant):

@@ -12,7 +12,7 @@ from leo_runtime.backend import Backend
 from leo_runtime.documents.hardware import Hardware
 from leo_runtime.documents.memory import MemoryPlacement, MemoryProblem
 from leo_runtime.documents.problem import Placement, Problem
-from leo_runtime.documents.profile import Profile
+from leo_runtime.documents.profile import ONLY_COSTS, Profile
 from leo_runtime.documents.window import WindowPlacement, WindowProblem
 from leo_runtime.documents.workload import Workload
 from leo_runtime.errors import InputError
@@ -24,12 +24,12 @@ from leo_runtime.replay.known_frames import KnownFrames
 from leo_runtime.replay.replay import FrameSink, Replay, Span, Time, replay
 from leo_runtime.replay.shared_kernels import SharedKernels
 from leo_runtime.runtime.options import RuntimeOptions
-from leo_runtime.runtime.planner import BATCH_NODES, MEMORY_NODES, Solver
+from leo_runtime.runtime.planner import BATCH_NODES, Solver
 from leo_runtime.runtime.planners import require_loading
 from leo_runtime.runtime.runtime import Runtime
 from leo_runtime.runtime.windows import Planning
 from leo_runtime.solver.event_policies import EVENT_POLICIES
-from leo_runtime.solver.memory import solve_memory
+from leo_runtime.solver.memory import MEMORY_NODES, solve_memory
 from leo_runtime.solver.preferences import require_there
 from leo_runtime.solver.reserve import memory_with_reserve, solve_with_reserve, window_with_reserve
 from leo_runtime.solver.window import solve_window
@@ -161,8 +161,14 @@ def require_as_it_runs(name: str, placing: Placing) -> None:
         if given:
             raise InputError(
                 f"{what} does nothing with the event-driven policy `{name}`",
-                hint="it decides about each stage as that becomes ready, and plans and searches nothing: leave it out",
+                hint="it decides about each stage as that becomes ready, and plans and searches nothing: leave it out"
+                " (in a study, say it with the solvers that it is for: an axis of choices)",
             )
+
+
+def _computes(case: Case) -> bool:
+    """Whether there is any stage that does more than cost: of others nothing is amiss where a backend is missing."""
+    return any(stage.operator != ONLY_COSTS for graph in case.workload.graphs for stage in graph.stages)
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,7 +206,7 @@ def compare(
     placing = placing_on(placing, case.hardware)
     with bar(f"in {time} time") as progress, _runtime(case, time, placing, known) as runtime:
         replayed = _replay(runtime, case, time, placing, progress, sinks, known, earlier)
-        missing = dict(runtime.missing)
+        missing = dict(runtime.missing) if _computes(case) else {}
         left_out = {
             f"{stage} ({variant}) on {resource}": why for (stage, resource, variant), why in runtime.left_out.items()
         }

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from leo_runtime.documents.memory import MemoryPlacement, MemoryProblem
 from leo_runtime.errors import InputError, did_you_mean
 from leo_runtime.replay.log_lines import FrameLine, RunLine, RunLine1
 from leo_runtime.replay.log_reader import Question, RunLog, frame_entries
@@ -54,14 +53,12 @@ def frame_facts(
     stages = stages_named(frame, stage)
     question = None if frame.question is None else log.question(frame.question)
     explanation = None
-    if question is not None and not isinstance(question.problem, MemoryProblem):
+    if question is not None:
         asked = {one.name for one in question.problem.stages}
-        placement = question.placement
-        assert not isinstance(placement, MemoryPlacement), "its question has no weights"
         if limit_nodes is None:
             limit_nodes = LIMIT_NODES if len(asked) <= MANY_STAGES else FEW_NODES
         explanation = explain(
-            question.problem, placement, [name for name in stages if name in asked], limit_nodes=limit_nodes
+            question.problem, question.placement, [name for name in stages if name in asked], limit_nodes=limit_nodes
         )
     found = whys(log, number)
     if stage is not None:

@@ -7,7 +7,6 @@ from dataclasses import asdict
 from shlex import quote
 from typing import Any
 
-from leo_runtime.documents.memory import MemoryProblem
 from leo_runtime.documents.problem import CRITERIA, Criterion
 from leo_runtime.documents.window import CERTAIN
 from leo_runtime.errors import printable
@@ -47,8 +46,6 @@ def frame_text(facts: FrameFacts, look: Look = WIDE) -> str:
         parts += ["\n", _loads(frame, look)]
     if facts.explanation is not None:
         parts += ["\n", _placed(facts, facts.explanation, look)]
-    elif facts.question is not None and isinstance(facts.question.problem, MemoryProblem):
-        parts += ["\n", fill("why there: not told of questions with weights", look.columns) + "\n"]
     if facts.nj and facts.stage is None:
         parts += ["\n", _energy(facts, look)]
     return "".join(parts)
@@ -127,7 +124,7 @@ def _transfers(frame: FrameLine, look: Look) -> str:
 
 
 def _loads(frame: FrameLine, look: Look) -> str:
-    header = ("weights", "kB", "from", "to", "loaded ms", "there ms", "mJ")
+    header = ("weights", "kB", "from", "to", "loaded ms", "there ms", "mJ", "for")
     rows = [
         (
             load.label,
@@ -137,6 +134,7 @@ def _loads(frame: FrameLine, look: Look) -> str:
             _from(load.start_us, frame),
             _from(load.arrive_us, frame),
             millijoules(load.nj),
+            ", ".join(load.stages),
         )
         for load in frame.loads
     ]

@@ -43,6 +43,16 @@ def front_text(search: Search, found: Sequence[Judged], cells: Sequence[Cell], o
     return f"{said}\n{table(('cell', *axes, *map(_head, columns)), rows, look)}{less}"
 
 
+def beside_text(asked: Sequence[Judged], found: Sequence[Judged]) -> str:
+    """How much of the front a search has found, where there are rows that it did not ask for; else nothing."""
+    if len(found) <= len(asked):
+        return ""
+    best, points_asked = on_front(found), {one.point for one in asked}
+    met = sum(one.point in points_asked for one in best)
+    said = f"on the front of all {len(found)} points that have rows: {len(best)}"
+    return f"\n{said}; the search asked for {met} of them\n"
+
+
 def drawn_text(study: Study, rows: Sequence[Row], column: str, look: Look) -> str:
     """A column of cells that were drawn: what it goes with, and the cells of its best figures, or of its least."""
     axes = [axis.column for axis in study.axes]

@@ -67,6 +67,25 @@ def heat_map(
     return HeatMap(column, axes[0], axes[1] if len(axes) > 1 else None, downs, acrosses, means, none)
 
 
+def kind_map(
+    rows: Sequence[Row],
+    kind: str,
+    members: Sequence[str],
+    axis: str,
+    failed: Sequence[Row] = (),
+    *,
+    is_drawn: bool = False,
+) -> HeatMap:
+    """The map of all `members` of a kind of columns over one axis: a line a member, a column a value of the axis.
+
+    Lines are called by what stands behind the dot (`nobody`: nothing does, as of `graph_nj.`); else as `heat_map`."""
+    maps = [heat_map(rows, column, (axis,), failed, is_drawn=is_drawn) for column in members]
+    downs = tuple(column.partition(".")[2] or "nobody" for column in members)
+    means = tuple(tuple(mean for (mean,) in one.means) for one in maps)
+    none = tuple(tuple(count for (count,) in one.failed) for one in maps)
+    return HeatMap(kind, kind, axis, downs, maps[0].downs, means, none)
+
+
 def _place(row: Row, axes: Sequence[str]) -> tuple[Any, Any]:
     return row[f"axis.{axes[0]}"], row[f"axis.{axes[1]}"] if len(axes) > 1 else ""
 

@@ -47,7 +47,8 @@ COLUMNS: Mapping[str, str] = {
     "in_time_ppm": "how many of a million answers that were due were not missed",
     "end_us": "when all had ended and fallen asleep",
     "energy_nj": "all energy",
-    "cause_nj.CAUSE": "energy by what it was used for: run, transfer, wake-up, awake, idle tail, tail, asleep, ...",
+    "cause_nj.CAUSE": "energy by what it was used for: run, transfer, wake-up, awake, idle tail, radio tail, asleep, "
+    "...",
     "graph_nj.GRAPH": "energy by pipeline; with nothing behind the dot, what belongs to none",
     "resource_nj.RESOURCE": "energy by processor, radio, or link (`a -> b`)",
     "graph_answers.GRAPH": "how many answers were due of a pipeline",
@@ -73,8 +74,10 @@ COLUMNS: Mapping[str, str] = {
     "gap_unproved_frames": "how many exact answers are the best found, and not proved",
     "xrbench_ppm": "of `xrbench`: that benchmark's score, in parts per million of the best there could be",
     "graph_xrbench_ppm.GRAPH": "that of a pipeline",
-    "regret_ppm": "of `regret`: how much more the run took than the best plan found with everything known beforehand",
-    "regret_best_nj": "what that plan takes",
+    "regret_ppm": "of `regret`: how much more the run took than the best plan found with everything known beforehand, "
+    "by what stages are expected to take; below 0 where it took less, as noise or a better order may have it",
+    "regret_best_nj": "what that plan takes, until all has lingered, which is later than `end_us`: the run is charged "
+    "for as long, so `regret_ppm` is not `energy_nj` over this",
     "regret_tardiness_us": "by how much answers were late, each as often as its pipeline weighs",
     "regret_best_tardiness_us": "the same of that plan",
     "battery_s": "how long the machine's battery lasts at this power, where it says what that holds",
@@ -185,3 +188,9 @@ def columns_of(rows: Sequence[Row]) -> tuple[str, ...]:
     rank = {kind_of(name): number for number, name in enumerate(COLUMNS)}
     found = dict.fromkeys(name for row in rows for name in row)
     return tuple(sorted(found, key=lambda name: rank.get(kind_of(name), len(rank))))
+
+
+def members_of(kind: str, rows: Sequence[Row]) -> tuple[str, ...]:
+    """The columns that there are of a kind, such as `cause_nj`; none where that is a column itself, or no kind."""
+    known = columns_of(rows)
+    return () if kind in known else tuple(column for column in known if column.startswith(f"{kind}."))
