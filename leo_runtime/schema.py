@@ -357,7 +357,7 @@ def document_error(source: str, error: ValidationError, model: type[BaseModel] |
             return DocumentError(source, f'the key "{first["loc"][-1]}" is missing', path)
         case "extra_forbidden":
             problem = f'the key "{first["loc"][-1]}" is unknown (its value is {shown})'
-            return DocumentError(source, problem, path, shown, hint=_known_keys(within, str(loc[-1])))
+            return DocumentError(source, problem, path, shown, hint=_known_keys(within, str(loc[-1]), model))
         case "int_type" | "int_from_float" | "int_parsing":
             return DocumentError(source, f"expected an integer, got {shown}", path, shown)
         case "tuple_type" | "list_type":
@@ -417,10 +417,15 @@ def _has_tag(model: type[BaseModel], tag: str) -> bool:
     return any(get_args(field.annotation) == (tag,) for field in model.model_fields.values())
 
 
-def _known_keys(model: type[BaseModel] | None, unknown: str) -> str:
-    """What may stand in place of an unknown key: what is called nearly as it, else all; empty: it cannot be told."""
+def _known_keys(model: type[BaseModel] | None, unknown: str, document: type[BaseModel] | None) -> str:
+    """What may stand in place of an unknown key: what is called nearly as it, else all; empty: it cannot be told.
+
+    Where the key is one of the whole document's, it is told to stand there.
+    """
     if model is None or not model.model_fields:
         return ""
+    if document is not None and model is not document and unknown in document.model_fields:
+        return f'"{unknown}" is a key of the document itself: in TOML it stands above all tables'
     from difflib import get_close_matches  # For wrong names alone.
 
     near = get_close_matches(unknown, model.model_fields, n=1)

@@ -362,7 +362,7 @@ def test_a_file_is_solved_and_judged(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert main(["check", str(question), str(answer)]) == 1
     assert "on lane 7 of flash" in capsys.readouterr().out
     assert main(["explain", str(question), str(answer)]) == 2
-    assert "a question with weights (leo-problem/3) is not explained" in capsys.readouterr().err
+    assert "the placement breaks a rule" in capsys.readouterr().err
     assert main(["solve", str(question), "--solver", "heft"]) == 2
     assert 'no solver of questions with weights is called "heft"' in capsys.readouterr().err
 

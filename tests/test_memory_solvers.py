@@ -14,7 +14,9 @@ from leo_runtime.documents.memory import MemoryPlacement, MemoryProblem
 from leo_runtime.documents.problem import Problem
 from leo_runtime.errors import InputError, SolverError
 from leo_runtime.judge.memory import check_memory
+from leo_runtime.report.answer import bars
 from leo_runtime.solver import SOLVERS, memory_oracle, solve
+from leo_runtime.solver.explain import explain
 from leo_runtime.solver.memory import MEMORY_SOLVERS
 from leo_runtime.solver.memory_frames import Stay, _ways
 from leo_runtime.testing.memories import random_memory_problem, serial_us
@@ -343,6 +345,46 @@ def test_a_preference_is_the_policy_of_these_processors() -> None:
             assert answers[0] == answers[1]
     with pytest.raises(SolverError, match="leaves out what it prefers"):
         solve(random_memory_problem(1, stages=2), "prefer:")
+
+
+def test_what_stands_in_the_way_of_another_mode_is_told_of_questions_with_weights() -> None:
+    """On the NPU both would be cheapest, and both do not fit: one of them is loaded, the other runs on the CPU."""
+    question = {
+        "format": "leo-problem/3",
+        "name": "two",
+        "weights": [{"label": "A", "bytes": 1_000_000}, {"label": "B", "bytes": 800_000}],
+        "loaders": [{"target": "npu", "resource": "flash", "bytes_per_s": 20_000_000, "energy_pj_per_byte": 1_000}],
+        "resources": [{"name": "cpu"}, {"name": "npu", "memory_bytes": 900_000}, {"name": "flash"}],
+        "stages": [
+            {
+                "name": name,
+                "modes": [
+                    {"resource": "cpu", "duration_us": 9_000, "energy_nj": 5_000_000},
+                    {"resource": "npu", "duration_us": 1_000, "energy_nj": 100_000, "weights": [label]},
+                ],
+            }
+            for name, label in (("a", "A"), ("b", "B"))
+        ],
+    }
+    problem = MemoryProblem.from_dict(question)
+    explained = explain(problem, solve(problem))
+    a, b = explained.stages
+    assert (a.run.resource, b.run.resource) == ("cpu", "npu")
+    (on_npu,), (on_cpu,) = a.alternatives, b.alternatives
+    assert (on_npu.verdict, on_npu.binds) == ("impossible", ("memory", "load"))
+    assert (on_cpu.verdict, dict(on_cpu.differences)["energy"]) == ("worse", 5_000_000 - 100_000 - 800_000)
+    assert "starts then because its weights B (800,000 bytes) are there at 40000 us" in str(explained)
+    drawn = [(bar.row, bar.name, bar.end_us) for bar in bars(problem, solve(problem)) if bar.kind == "load"]
+    assert drawn == [("flash 0", "B to npu", 40_000)]
+
+
+def test_modes_of_random_questions_with_weights_are_explained() -> None:
+    for seed in range(6):
+        problem = random_memory_problem(seed, stages=4)
+        answer = solve(problem)
+        for stage in explain(problem, answer).stages:
+            for mode in stage.alternatives:
+                assert mode.verdict in ("worse", "equal", "impossible"), "it was proved the best"
 
 
 def test_other_solvers_and_questions_are_refused() -> None:

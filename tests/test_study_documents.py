@@ -209,3 +209,9 @@ def test_what_no_row_will_have_is_not_to_be_shown(tmp_path: Path, column: str, s
     with pytest.raises(DocumentError, match=re.escape(says)) as caught:
         plan(Study.from_file(path), tmp_path)
     assert "$.show[6]" in str(caught.value)
+
+
+def test_a_key_of_the_study_in_one_of_its_tables_is_told_where_it_stands() -> None:
+    with pytest.raises(DocumentError, match='the key "compute" is unknown') as raised:
+        study(base={"compute": True})
+    assert raised.value.hint == '"compute" is a key of the document itself: in TOML it stands above all tables'

@@ -191,6 +191,9 @@ def test_of_several_outputs_the_worst_is_named(
     assert f"The output that changes most is told: `{forms[1]['output']}` in {forms[1]['form']}" in said
     assert "`--output NAME` reads one alone" in said
     assert "changes most" not in " ".join(run(capsys, "--no-costs", "--output", "late")[1].split())
+    status, _, complaint = run(capsys, "--no-costs", "--task", "argmax")
+    assert status == 2 and "net.tflite: has 2 outputs, and argmax reads one" in complaint
+    assert "name it with `--output`: it has late, early" in " ".join(complaint.split())
 
 
 @pytest.mark.parametrize(

@@ -112,17 +112,11 @@ def _explain_run(request: Request) -> int:
 
 
 def _explain_answer(request: Request, question: Path, answer: Path) -> int:
-    from leo_runtime.documents.memory import MemoryPlacement, MemoryProblem
     from leo_runtime.documents.questions import question_and_answer
     from leo_runtime.schema import require_writable
     from leo_runtime.solver.explain import LIMIT_NODES, explain
 
     problem, placement = question_and_answer(question, answer)
-    if isinstance(problem, MemoryProblem) or isinstance(placement, MemoryPlacement):
-        raise InputError(
-            f"{question}: a question with weights (leo-problem/3) is not explained",
-            hint=f"`leo-runtime check {question} {answer}` judges the answer",
-        )
     limit_nodes = LIMIT_NODES if request.limit_nodes is None else request.limit_nodes
     for path in (request.plot, request.trace):
         if path is not None:

@@ -178,6 +178,11 @@ def _task(request: Request) -> Task:
     task = Task(*parse_task(request.task))
     gives = [one.name for one in piece_of(ModelParameters(model=request.model)).gives]
     if request.output is None:
+        if task.measure != "change" and len(gives) > 1:
+            raise InputError(
+                f"{request.model}: has {len(gives)} outputs, and {task.measure} reads one",
+                hint=f"name it with `--output`: it has {', '.join(gives)}",
+            )
         return replace(task, output=0 if len(gives) == 1 else None)
     if request.output not in gives:
         hint = did_you_mean(request.output, gives, "it has")

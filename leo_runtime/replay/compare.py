@@ -24,12 +24,12 @@ from leo_runtime.replay.known_frames import KnownFrames
 from leo_runtime.replay.replay import FrameSink, Replay, Span, Time, replay
 from leo_runtime.replay.shared_kernels import SharedKernels
 from leo_runtime.runtime.options import RuntimeOptions
-from leo_runtime.runtime.planner import BATCH_NODES, MEMORY_NODES, Solver
+from leo_runtime.runtime.planner import BATCH_NODES, Solver
 from leo_runtime.runtime.planners import require_loading
 from leo_runtime.runtime.runtime import Runtime
 from leo_runtime.runtime.windows import Planning
 from leo_runtime.solver.event_policies import EVENT_POLICIES
-from leo_runtime.solver.memory import solve_memory
+from leo_runtime.solver.memory import MEMORY_NODES, solve_memory
 from leo_runtime.solver.preferences import require_there
 from leo_runtime.solver.reserve import memory_with_reserve, solve_with_reserve, window_with_reserve
 from leo_runtime.solver.window import solve_window
@@ -146,7 +146,8 @@ def require_placing(placing: Placing, hardware: Hardware) -> None:
     if placing.limit_nodes is not None and name not in solver.COUNT_NODES:
         raise InputError(
             f"the solver `{name}` searches no nodes that could be limited, got a limit of {placing.limit_nodes}",
-            hint=f"these do: {', '.join(solver.COUNT_NODES)}; give the limit with them alone",
+            hint=f"these do: {', '.join(solver.COUNT_NODES)}; give the limit with them alone"
+            " (in a study: by an axis of choices)",
         )
 
 
@@ -162,7 +163,7 @@ def require_as_it_runs(name: str, placing: Placing) -> None:
             raise InputError(
                 f"{what} does nothing with the event-driven policy `{name}`",
                 hint="it decides about each stage as that becomes ready, and plans and searches nothing: leave it out"
-                " (in a study, say it with the solvers that it is for: an axis of choices)",
+                " (in a study, give it to those that it is for: by an axis of choices)",
             )
 
 

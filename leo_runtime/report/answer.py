@@ -6,11 +6,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
+from leo_runtime.documents.memory import MemoryPlacement, MemoryProblem
 from leo_runtime.documents.problem import Answer, Question
 from leo_runtime.documents.window import CERTAIN, WindowPlacement, WindowProblem, WindowResource
 from leo_runtime.solver.gates import Gates
 
-BarKind = Literal["stage", "transfer", "wait", "waking", "awake", "lingering"]
+BarKind = Literal["stage", "transfer", "load", "wait", "waking", "awake", "lingering"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +41,7 @@ def bars(problem: Question, placement: Answer) -> list[Bar]:
             for run in placement.stages
             if run.resource == resource.name
         ]
+        found += _loads(problem, placement, resource.name)
     ends = {run.stage: run for run in placement.stages}
     links = {(link.source, link.target): link for link in problem.links}
     modes = {(stage.name, mode.resource, mode.variant): mode for stage in problem.stages for mode in stage.modes}
@@ -56,6 +58,20 @@ def bars(problem: Question, placement: Answer) -> list[Bar]:
             sent_us = row.start_us + link.sending_us(modes[row.stage, run.resource, run.variant].output_bytes)
             found.append(Bar(_lane(link.resource, row.lane), "transfer", name, row.start_us, sent_us, chance))
     return found
+
+
+def _loads(problem: Question, placement: Answer, store: str) -> Iterator[Bar]:
+    """What is loaded from a store."""
+    if not isinstance(problem, MemoryProblem) or not isinstance(placement, MemoryPlacement):
+        return
+    loaders = {loader.target: loader for loader in problem.loaders}
+    sizes = {one.label: one.bytes for one in problem.weights}
+    for load in placement.loads:
+        loader = loaders[load.target]
+        if loader.resource == store:
+            until_us = load.start_us + loader.loading_us(sizes[load.label])
+            name = f"{load.label} to {load.target}"
+            yield Bar(_lane(store, load.lane), "load", name, load.start_us, until_us, CERTAIN)
 
 
 def _awake(problem: WindowProblem, placement: WindowPlacement, resource: WindowResource, gates: Gates) -> Iterator[Bar]:

@@ -7,11 +7,10 @@ from dataclasses import asdict
 from shlex import quote
 from typing import Any
 
-from leo_runtime.documents.memory import MemoryProblem
 from leo_runtime.documents.problem import CRITERIA, Criterion
 from leo_runtime.documents.window import CERTAIN
 from leo_runtime.errors import printable
-from leo_runtime.replay.frame_facts import FrameFacts, Notable, Overview
+from leo_runtime.replay.frame_facts import FrameFacts, Loaded, Notable, Overview
 from leo_runtime.replay.log_lines import FrameLine, RunLine, StageLine
 from leo_runtime.replay.log_reader import Question
 from leo_runtime.replay.tally import Tally
@@ -47,8 +46,6 @@ def frame_text(facts: FrameFacts, look: Look = WIDE) -> str:
         parts += ["\n", _loads(frame, look)]
     if facts.explanation is not None:
         parts += ["\n", _placed(facts, facts.explanation, look)]
-    elif facts.question is not None and isinstance(facts.question.problem, MemoryProblem):
-        parts += ["\n", fill("why there: not told of questions with weights", look.columns) + "\n"]
     if facts.nj and facts.stage is None:
         parts += ["\n", _energy(facts, look)]
     return "".join(parts)
@@ -127,7 +124,7 @@ def _transfers(frame: FrameLine, look: Look) -> str:
 
 
 def _loads(frame: FrameLine, look: Look) -> str:
-    header = ("weights", "kB", "from", "to", "loaded ms", "there ms", "mJ")
+    header = ("weights", "kB", "from", "to", "loaded ms", "there ms", "mJ", "for")
     rows = [
         (
             load.label,
@@ -137,6 +134,7 @@ def _loads(frame: FrameLine, look: Look) -> str:
             _from(load.start_us, frame),
             _from(load.arrive_us, frame),
             millijoules(load.nj),
+            ", ".join(load.stages),
         )
         for load in frame.loads
     ]
@@ -426,6 +424,8 @@ def overview_text(found: Overview, look: Look = WIDE) -> str:
     parts += ["\n", table(header, rows, look, red=("late", "failed")), "\n"]
     energy = ", ".join(f"{cause} {millijoules(nj)}" for cause, nj in sums.by_cause().items())
     parts.append(fill(f"energy: {millijoules(sums.total_nj)} mJ: {energy}", columns, "  ") + "\n")
+    if found.loaded:
+        parts += ["\n", _loaded(found.loaded, look), "\n"]
     lines = [
         f"frame {one.frame}, {_seconds(one.release_us)}: {one.graph} was {duration(one.amount)} late"
         for one in found.late
@@ -446,6 +446,24 @@ def overview_text(found: Overview, look: Look = WIDE) -> str:
     parts += [fill(printable(line), columns, "  ") + "\n" for line in lines]
     parts += [f"ask: leo-runtime explain {quote(found.run)} --frame {frame}\n" for frame in _worth_asking(found)]
     return "".join(parts)
+
+
+def _loaded(loaded: Sequence[Loaded], look: Look) -> str:
+    header = ("weights", "for", "to", "kB", "loads", "in all MB", "mJ", "made room")
+    rows = [
+        (
+            one.label,
+            ", ".join(one.stages),
+            one.target,
+            f"{one.bytes / 1000:.1f}",
+            one.loads,
+            f"{one.loads * one.bytes / 1e6:.3g}",
+            millijoules(one.nj),
+            one.evicted,
+        )
+        for one in loaded
+    ]
+    return table(header, rows, look)
 
 
 def _run_title(found: Overview) -> str:
@@ -520,6 +538,7 @@ def overview_figures(found: Overview) -> dict[str, Any]:
         "failed": [asdict(one) for one in found.reasons],
         "tightest": None if found.tightest is None else asdict(found.tightest),
         "dearest": None if found.dearest is None else asdict(found.dearest),
+        "loaded": [asdict(one) for one in found.loaded],
         "not_in_log": list(found.missing),
     }
 

@@ -156,7 +156,7 @@ def plot_answer(problem: Question, placement: Answer, path: Path) -> None:
             rows.index(bar.row),
             (bar.end_us - bar.start_us) / 1000,
             left=bar.start_us / 1000,
-            height=0.8 if bar.kind in ("stage", "transfer") else 0.4,
+            height=0.8 if bar.kind in ("stage", "transfer", "load") else 0.4,
             color=colour,
             alpha=0.25 + 0.75 * bar.chance_ppm / CERTAIN,
             hatch=hatch,
@@ -185,6 +185,7 @@ _LETTERS = 160
 _BARS = {
     "stage": ("#4c72b0", None),
     "transfer": ("#dd8452", None),
+    "load": ("#8172b3", None),
     "wait": ("#bbbbbb", "//"),
     "waking": ("#c44e52", None),
     "awake": ("#55a868", None),

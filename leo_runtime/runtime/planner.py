@@ -35,7 +35,7 @@ from leo_runtime.schema import MAX_QUANTITY
 from leo_runtime.solver import SOLVERS, named, plain_limits
 from leo_runtime.solver.context import Context, Past, takes_context
 from leo_runtime.solver.event_policies import EVENT_POLICIES
-from leo_runtime.solver.memory import solve_memory
+from leo_runtime.solver.memory import MEMORY_NODES, solve_memory
 from leo_runtime.values import whole
 
 if TYPE_CHECKING:
@@ -65,10 +65,6 @@ MAX_KINDS = 16
 BATCH_NODES = 500
 """How far a named solver without a limit searches for each choice of what runs together: a batch is often too large for
 a proof, and the same limit gives the same answer."""
-
-MEMORY_NODES = 300
-"""How many questions of frames the exact solver asks for a question with weights, each of which it searches for as many
-nodes, where no wall time is its limit: where many weights compete for little memory, its parts are many."""
 
 NOT_TOLD = Context(0)
 """The context of a question that has none."""

@@ -8,7 +8,8 @@ A rule *binds* a mode if without that rule the mode would be as good as any: the
 once freely and once with the mode forced, and both come out the same. An impossible mode is bound by each rule without
 which it is possible. If no rule binds alone, the mode itself is dearer, or several rules stand in its way together.
 
-Of a window it also says what its gates, transfers, spans, holds and tails do to the bill (`window_choices`).
+Of a window it also says what its gates, transfers, spans, holds and tails do to the bill (`window_choices`). Of a
+question with weights the rule `load` is lifted by having all that a resource needs there from the start, in no memory.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
+from leo_runtime.documents.memory import MemoryPlacement, MemoryProblem
 from leo_runtime.documents.problem import (
     CRITERIA,
     Criteria,
@@ -33,20 +35,22 @@ from leo_runtime.documents.problem import (
 from leo_runtime.documents.window import CERTAIN, WindowPlacement, WindowProblem
 from leo_runtime.errors import InputError, SolverError, did_you_mean
 from leo_runtime.judge import CheckReport, check
+from leo_runtime.judge.memory import check_memory
 from leo_runtime.judge.window import check_window
 from leo_runtime.solver import solve
 from leo_runtime.solver.gates import Gates
+from leo_runtime.solver.memory import MEMORY_NODES
 from leo_runtime.solver.window_choices import Worth, choices
 from leo_runtime.values import whole
 
 LIMIT_NODES = 10_000
 """How far each forced mode is searched unless the caller says otherwise."""
 
-Rule = Literal["deadline", "lane", "link", "memory", "wake-up", "budget", "limit"]
+Rule = Literal["deadline", "lane", "link", "memory", "wake-up", "budget", "limit", "load"]
 Verdict = Literal["worse", "equal", "better", "impossible", "open"]
-WaitKind = Literal["release", "input", "link", "lane", "wake-up", "gate", "nothing"]
-AnyProblem = Problem | WindowProblem
-AnyPlacement = Placement | WindowPlacement
+WaitKind = Literal["release", "input", "link", "lane", "wake-up", "gate", "load", "nothing"]
+AnyProblem = Problem | WindowProblem | MemoryProblem
+AnyPlacement = Placement | WindowPlacement | MemoryPlacement
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +122,8 @@ def explain(
 ) -> Explanation:
     """Explain every stage of a placement, or one, or several; of a window its choices as well.
 
+    Of a question with weights at most `MEMORY_NODES` questions of frames are asked for each mode.
+
     Raises `InputError` where the placement breaks a rule, there is no such stage, or a number is none.
     """
     report = _judged(problem, placement)
@@ -158,6 +164,8 @@ def _judged(problem: AnyProblem, placement: AnyPlacement) -> CheckReport:
     """The judge's report. Raises `InputError` for what is no question."""
     if isinstance(problem, WindowProblem):
         return check_window(problem, placement)  # type: ignore[arg-type]  # it says what is no answer to it
+    if isinstance(problem, MemoryProblem):
+        return check_memory(problem, placement)  # type: ignore[arg-type]  # as above
     return check(problem, placement)  # type: ignore[arg-type]
 
 
@@ -173,8 +181,9 @@ class _Case:
 
     def solved(self, problem: AnyProblem) -> AnyPlacement | None:
         """The exact answer, proved or not; None where the search stopped before it found any."""
+        nodes = min(self.limit_nodes, MEMORY_NODES) if isinstance(problem, MemoryProblem) else self.limit_nodes
         try:
-            return solve(problem, "exact", limit_nodes=self.limit_nodes)
+            return solve(problem, "exact", limit_nodes=nodes)
         except SolverError:
             return None
 
@@ -249,15 +258,20 @@ def _without_deadlines(problem: AnyProblem, _: str) -> AnyProblem:
 
 def _with_free_lanes(problem: AnyProblem, name: str) -> AnyProblem:
     """So many lanes, free at once, that nothing waits for one on that resource."""
-    enough = len(problem.stages)
-    return _changed(problem, name, lambda resource: {"lanes": max(resource.lanes, enough), "ready_us": ()})
+
+    def free(resource: Resource) -> dict[str, object]:
+        lanes = max(resource.lanes, len(problem.stages))
+        return {"lanes": lanes, "ready_us": (0,) * lanes}
+
+    return _changed(problem, name, free)
 
 
 def _with_free_links(problem: AnyProblem, name: str) -> AnyProblem:
     """Everything reaches that resource, and leaves it, at once and for nothing."""
     links = [link for link in problem.links if name not in (link.source, link.target)]
+    stores = {loader.resource for loader in problem.loaders} if isinstance(problem, MemoryProblem) else ()
     for other in problem.resources:
-        if other.name != name:
+        if other.name != name and other.name not in stores:
             links += [Link(source=other.name, target=name), Link(source=name, target=other.name)]
     return problem.model_copy(update={"links": tuple(links)})
 
@@ -282,6 +296,17 @@ def _without_limits(problem: AnyProblem, _: str) -> AnyProblem:
     return problem.model_copy(update={"limits": {}})
 
 
+def _without_loads(problem: AnyProblem, name: str) -> AnyProblem:
+    """What runs there needs no weights."""
+    if not isinstance(problem, MemoryProblem):
+        return problem
+    stages = []
+    for stage in problem.stages:
+        modes = [mode.model_copy(update={"weights": ()}) if mode.resource == name else mode for mode in stage.modes]
+        stages.append(stage.model_copy(update={"modes": tuple(modes)}))
+    return problem.model_copy(update={"stages": tuple(stages)})
+
+
 _LIFTS: dict[Rule, Callable[[AnyProblem, str], AnyProblem]] = {
     "deadline": _without_deadlines,
     "lane": _with_free_lanes,
@@ -290,6 +315,7 @@ _LIFTS: dict[Rule, Callable[[AnyProblem, str], AnyProblem]] = {
     "wake-up": _awake,
     "budget": _without_budgets,
     "limit": _without_limits,
+    "load": _without_loads,
 }
 """How each rule is lifted, given the problem and the mode's resource."""
 
@@ -308,6 +334,7 @@ def _waits(problem: AnyProblem, placement: AnyPlacement, stage: StageModes, run:
     found = [
         *_waits_for_inputs(problem, placement, stage, run),
         *_waits_for_lane(problem, placement, stage, run),
+        *_waits_for_loads(problem, placement, run),
     ]
     if stage.release_us == run.start_us and run.start_us > 0:
         found.append(Wait("release", f"it is released at {run.start_us} us"))
@@ -347,6 +374,18 @@ def _waits_for_lane(problem: AnyProblem, placement: AnyPlacement, stage: StageMo
         occupied = (link.resource, send.lane, _sent_us(problem, placement, send, link))
         if occupied == (run.resource, run.lane, run.start_us):
             yield Wait("lane", f"{send.stage} is sent to {send.target} over {here} until {run.start_us} us")
+
+
+def _waits_for_loads(problem: AnyProblem, placement: AnyPlacement, run: StageRun) -> Iterator[Wait]:
+    """The weights of a stage that arrive just as it starts."""
+    if not isinstance(problem, MemoryProblem) or not isinstance(placement, MemoryPlacement):
+        return
+    stage = next(stage for stage in problem.stages if stage.name == run.stage)
+    mode = next(mode for mode in stage.modes if (mode.resource, mode.variant) == (run.resource, run.variant))
+    sizes = {one.label: one.bytes for one in problem.weights}
+    for load in placement.loads:
+        if load.label in mode.weights and (load.target, load.arrive_us) == (run.resource, run.start_us):
+            yield Wait("load", f"its weights {load.label} ({sizes[load.label]:,} bytes) are there at {run.start_us} us")
 
 
 def _waits_for_waking(

@@ -19,6 +19,10 @@ MEMORY_SOLVERS: dict[str, str] = {
 }
 """Name of each solver and where it is, as "module:function"; the module is imported when it is first asked for."""
 
+MEMORY_NODES = 300
+"""How many questions of frames the exact solver asks for a question with weights, each of which it searches for as many
+nodes, where no wall time is its limit: where many weights compete for little memory, its parts are many."""
+
 
 def solve_memory(
     problem: MemoryProblem,

@@ -13,7 +13,7 @@ from leo_runtime.frame.entries import Entry
 from leo_runtime.frame.records import FrameResult, Solved
 from leo_runtime.replay.compare import MAX_NODES
 from leo_runtime.replay.identity import Replay
-from leo_runtime.runtime.planner import MEMORY_NODES
+from leo_runtime.solver.memory import MEMORY_NODES
 from leo_runtime.solver.window import solve_window
 from leo_runtime.study.shared import Kept
 

@@ -151,7 +151,9 @@ def _work(frame: FrameLine) -> Iterator[Bar]:
             yield Bar(lane, "transfer", name, send.start_us, send.sent_us, send.graphs)
     for load in frame.loads:
         lane = Row("lane", str(load.lane), load.resource, load.lane)
-        yield Bar(lane, "transfer", f"{load.label} to {load.target}", load.start_us, load.loaded_us, load.graphs)
+        name = f"{load.label} to {load.target}"
+        told = f"weights of {', '.join(load.stages)}" if load.stages else ""
+        yield Bar(lane, "transfer", name, load.start_us, load.loaded_us, load.graphs, told)
 
 
 def run_told(run: StageLine) -> str:
