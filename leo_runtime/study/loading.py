@@ -30,7 +30,7 @@ from leo_runtime.version import VERSION
 if TYPE_CHECKING:
     from leo_runtime.documents.workload import Workload
 
-ROWS_FORMAT = 4
+ROWS_FORMAT = 5
 """Goes up where the same inputs give another row."""
 MOST_CHANGED = 64
 """How many changed sets of documents are kept."""
