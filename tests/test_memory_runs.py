@@ -161,7 +161,8 @@ def test_weights_that_fit_stay_from_frame_to_frame() -> None:
 def test_weights_that_fit_nowhere_are_told() -> None:
     (result,) = played(*two_models(1_900_000), frames=1)
     assert result.graphs[0].outcome == "failed"
-    assert result.reason == "rule 5: `a` and its weights are more than there is memory on `cpu`"
+    says = "rule 5: `a` and its weights are more than there is memory on `cpu` (2000100 bytes for 1900000)"
+    assert result.reason == says
 
 
 def test_loads_are_a_cause_of_their_own_in_the_ledger() -> None:

@@ -113,6 +113,18 @@ def test_a_check_counts_the_cells_that_cannot_be_run_and_says_how_a_limit_is_giv
     assert said.err.count("an axis of choices") == 2
 
 
+def test_a_value_that_is_there_anyway_is_worth_no_note_beside_others(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    more = '[[axes]]\nvary = "scale-deadlines"\nvalues = [1, 2]\n[[axes]]\nvary = "slow dsp"\nvalues = [1, 2]\n'
+    path = write_study(tmp_path, STUDY + more)
+    assert main(["study", "check", str(path)]) == 0
+    assert not capsys.readouterr().err
+    write_study(tmp_path, STUDY.replace("window = 0", 'window = 0\nchanges = ["slow dsp=1"]') + more)
+    assert main(["study", "check", str(path)]) == 0
+    assert capsys.readouterr().err == "note: `slow dsp=1` changes nothing: the profile says so already\n"
+
+
 def test_a_correlation_is_that_of_ranks() -> None:
     rows = [{"axis.x": x, "axis.name": "ab"[x % 2], "axis.same": 1, "y": -(x**3)} for x in range(20)]
     by_x, by_name, by_same = effects(rows, "y", ["x", "name", "same"])
