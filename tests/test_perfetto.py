@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import cache
 from itertools import pairwise
 from pathlib import Path
 from random import Random
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -93,19 +95,23 @@ def random_run(seed: int, sinks: Sequence[FrameSink], **options: Any) -> None:
         )
 
 
-def traced(path: Path, seed: int) -> tuple[Read, Told]:
+@cache
+def traced(seed: int) -> tuple[Read, Told]:
+    """The trace of a random run and what it was written from. Run once; its tests only look at it."""
     told = Told()
-    with TraceWriter(path) as writer:
-        random_run(seed, [writer, told])
-    return read(path), told
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "trace"
+        with TraceWriter(path) as writer:
+            random_run(seed, [writer, told])
+        return read(path), told
 
 
 SEEDS = range(8)
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-def test_every_stage_frame_and_transfer_is_there_once(tmp_path: Path, seed: int) -> None:
-    found, told = traced(tmp_path / "trace", seed)
+def test_every_stage_frame_and_transfer_is_there_once(seed: int) -> None:
+    found, told = traced(seed)
     ran = Counter(
         (
             f"{run.resource}/{run.resource} lane {run.lane}",
@@ -160,8 +166,8 @@ def test_every_stage_frame_and_transfer_is_there_once(tmp_path: Path, seed: int)
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-def test_counters_integrate_to_the_ledger(tmp_path: Path, seed: int) -> None:
-    found, told = traced(tmp_path / "trace", seed)
+def test_counters_integrate_to_the_ledger(seed: int) -> None:
+    found, told = traced(seed)
     by_resource: Counter[str] = Counter()
     by_cause: Counter[str] = Counter()
     for entry in told.entries:
@@ -177,8 +183,8 @@ def test_counters_integrate_to_the_ledger(tmp_path: Path, seed: int) -> None:
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-def test_flows_go_from_who_made_an_output_through_the_transfer_to_who_reads_it(tmp_path: Path, seed: int) -> None:
-    found, told = traced(tmp_path / "trace", seed)
+def test_flows_go_from_who_made_an_output_through_the_transfer_to_who_reads_it(seed: int) -> None:
+    found, told = traced(seed)
     assert told.begun is not None
     inputs = {stage.name: {*stage.inputs, *(gate for _, gate in stage.asked)} for stage in told.begun.merged.stages}
     for maker, sent, *readers in found.flows.values():
@@ -195,8 +201,8 @@ def test_flows_go_from_who_made_an_output_through_the_transfer_to_who_reads_it(t
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-def test_a_resource_is_in_one_state_at_any_time(tmp_path: Path, seed: int) -> None:
-    found, told = traced(tmp_path / "trace", seed)
+def test_a_resource_is_in_one_state_at_any_time(seed: int) -> None:
+    found, told = traced(seed)
     end_us = max(entry.until_us for entry in told.entries)
     assert told.begun is not None
     for part in (*told.begun.hardware.processors, *told.begun.hardware.radios):
@@ -218,8 +224,8 @@ def test_a_resource_is_in_one_state_at_any_time(tmp_path: Path, seed: int) -> No
 
 
 @pytest.mark.parametrize("seed", [1, 5])
-def test_what_is_held_for_a_later_release_is_shown(tmp_path: Path, seed: int) -> None:
-    found, told = traced(tmp_path / "trace", seed)
+def test_what_is_held_for_a_later_release_is_shown(seed: int) -> None:
+    found, told = traced(seed)
     admitted = sorted((frame.release_us, frame.frame) for frame in told.frames if frame.placement.stages)
     held = [
         (span.resource, span.until_us, min([span.held_until_us, *(at for at, number in admitted if number > of)]))
@@ -322,8 +328,8 @@ def test_a_skipped_frame_says_why(beeps: Path) -> None:
         assert one.name == f"skipped frame {number}" and one.notes["reason"] == skipped[number].reason
 
 
-def test_changes_of_links_are_marked_where_they_come_into_the_part(tmp_path: Path) -> None:
-    found, _ = traced(tmp_path / "trace", 0)
+def test_changes_of_links_are_marked_where_they_come_into_the_part() -> None:
+    found, _ = traced(0)
     changes = [(found.where(one), one.name, one.start_us, one.notes) for one in found.slices if one.category == "link"]
     assert changes == [
         ("transfers/dsp -> gpu", "link is down", 90_000, {}),
