@@ -10,6 +10,7 @@ import pytest
 from layer_graphs import litert, some_values
 from leo_runtime.compress import CompressError
 from leo_runtime.compress.binary import binary, binary_all, codes, generated_bytes
+from leo_runtime.compress.forms import DEFAULTS, form_of, require_float
 from leo_runtime.compress.low_rank import low_rank, low_rank_all
 from leo_runtime.compress.narrow import as_stored, float16_weights, int8_weights
 from leo_runtime.compress.prune import kept, pruned, pruned_all, sparse_factors, sparse_factors_all
@@ -218,3 +219,70 @@ def test_a_weight_that_float16_does_not_hold_is_told() -> None:
     graph = net.graph((source,), (net.layer("FULLY_CONNECTED", [source, weights], (1, 3)),))
     with pytest.raises(CompressError, match="has a weight of 70000, float16 ends at 65504"):
         float16_weights(graph)
+
+
+def tied(readers: int = 2, elsewhere: bool = False) -> LayerGraph:
+    """Dense layers that have one constant of weights, which another layer may read as well."""
+    net = Net(7)
+    value = source = net.value(1, 32, name="in")
+    weights = net.weights(32, 32, axis=0)
+    for _ in range(readers):
+        value = net.layer("FULLY_CONNECTED", [value, weights, net.bias(32, weights)], (1, 32))
+    if elsewhere:
+        value = net.layer("ADD", [value, weights], (32, 32))
+    return net.graph((source,), (value,), "tied")
+
+
+@pytest.mark.parametrize("name", ["rank25", "rank25-one", "sparse25-one", "binary25", "binary25-one"])
+def test_layers_that_share_weights_share_those_of_a_form(name: str) -> None:
+    one, two = (form_of(name)(tied(readers), []) for readers in (1, 2))
+    biases = 4 * 32
+    assert weight_bytes(one) < weight_bytes(tied(1))
+    assert weight_bytes(one) <= weight_bytes(two) <= weight_bytes(one) + biases
+    assert macs(two) == 2 * macs(one)
+
+
+def test_weights_that_are_shared_are_one_constant_of_int8() -> None:
+    graph = tied()
+    runs = [[some_values(graph.tensors[0], np.random.default_rng(seed))] for seed in range(3)]
+    made = form_of("int8")(graph, runs)
+    first, second = (layer.inputs for layer in made.layers if layer.kind == "FULLY_CONNECTED")
+    assert first[1] == second[1] and first[2] != second[2]  # What biases are counted in is each layer's own.
+    assert weight_bytes(made) == 32 * 32 + 2 * 4 * 32
+
+
+@needs_litert
+@pytest.mark.parametrize("name", ["rank25", "rank25-one+int8w", "sparse25", "int8"])
+def test_litert_runs_layers_that_share_weights(name: str) -> None:
+    graph = tied()
+    runs = [[some_values(graph.tensors[0], np.random.default_rng(seed))] for seed in range(3)]
+    made = form_of(name)(graph, runs)
+    (ours,), (theirs,) = run(made, runs[0]), litert(made, runs[0])
+    assert np.allclose(ours, theirs, rtol=1e-4, atol=1e-4 * np.abs(ours).max())
+
+
+def test_weights_that_another_layer_reads_as_well_stay_and_nothing_is_saved() -> None:
+    with pytest.raises(CompressError, match="tied: it saves nothing: 6,400 bytes of weights for 4,352"):
+        form_of("rank25")(tied(elsewhere=True), [])
+
+
+@pytest.mark.parametrize("name", [name for name in DEFAULTS if "separable" not in name])
+def test_weights_that_are_all_0_have_forms_that_lose_nothing(name: str) -> None:
+    net = Net(1)
+    source = net.value(1, 32, name="in")
+    weights = net.constant(np.zeros((64, 32), np.float32))
+    graph = net.graph((source,), (net.layer("FULLY_CONNECTED", [source, weights], (1, 64)),))
+    runs = [[some_values(graph.tensors[source], np.random.default_rng(seed))] for seed in range(3)]
+    assert not run(form_of(name)(graph, runs), runs[0])[0].any()
+
+
+@pytest.mark.parametrize("wrong", [np.nan, -np.inf])
+def test_weights_that_are_no_numbers_are_told(wrong: float) -> None:
+    net = Net(1)
+    source = net.value(1, 32, name="in")
+    weights = np.ones((64, 32), np.float32)
+    weights[3, 4] = wrong
+    graph = net.graph((source,), (net.layer("FULLY_CONNECTED", [source, net.constant(weights)], (1, 64)),))
+    for refuses in (require_float, lambda graph: low_rank(graph, 0, 4)):
+        with pytest.raises(CompressError, match="small: 1 of the 2048 weights in `c1` are NaN or infinite"):
+            refuses(graph)

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
 from random import Random
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -61,6 +64,11 @@ def drawn(seed: int, gives_up: int = 0, waits: int = 4, wrong: int = 0) -> Decid
         return Start(stage, Option(option.mode, lane, option.expected_us, option.free_us, option.start_us))
 
     return decide
+
+
+def made_up(what: Any, **changes: Any) -> Any:
+    """The same but for that, whatever it is."""
+    return replace(what, **changes)
 
 
 def _other(stage: Ready) -> Ready:
@@ -229,7 +237,80 @@ WRONGS: dict[str, tuple[Callable[[Moment], Any], str]] = {
         "chose `d`, lane 0, for stage `first` of frame 0",
     ),
     "waits for ever": (lambda _: None, "lets it wait though nothing runs any more"),
+    "no whole lane": (
+        lambda now: Start(now.ready[0], made_up(now.ready[0].options[0], lane=0.0)),
+        "chose `a`, lane 0.0, for stage `first` of frame 0",
+    ),
+    "no mode at all": (
+        lambda now: Start(now.ready[0], made_up(now.ready[0].options[0], mode=None)),
+        "chose an Option of no mode for stage `first` of frame 0",
+    ),
+    "no stage": (
+        lambda now: made_up(GiveUp(now.ready[0]), stage=np.zeros(3)),
+        "decided about ndarray, which is not among what is ready",
+    ),
+    "raises when it is compared": (
+        lambda now: GiveUp(made_up(now.ready[0], stage=_Unlike())),
+        r"raised ValueError: no \(test_event_driven.py:\d+\)",
+    ),
+    "changes what it was told": (lambda now: made_up(now).free_us.clear(), "raised AttributeError: 'mappingproxy'"),
 }
+
+
+class _Unlike:
+    __hash__ = object.__hash__
+
+    def __eq__(self, _: object) -> bool:
+        raise ValueError("no")
+
+
+@pytest.mark.parametrize("start_us", [None, 1.5, -5, 10**30])
+def test_what_a_policy_makes_up_about_an_option_does_not_count(start_us: Any) -> None:
+    problem = chain_problem()
+
+    def decide(now: Moment) -> Start:
+        option = now.ready[0].options[0]
+        return Start(now.ready[0], made_up(option, lane=np.int64(0), expected_us=start_us, start_us=start_us))
+
+    assert played(problem, opened(problem), policy_of(decide)) == played(
+        problem, opened(problem), policy_of(lambda now: Start(now.ready[0], now.ready[0].options[0]))
+    )
+
+
+def test_a_lane_that_is_not_the_first_free_one_has_its_own_times() -> None:
+    problem = chain_problem(lanes=2, stages={"first": (), "second": (), "third": ()})
+    done = played(
+        problem,
+        opened(problem),
+        policy_of(lambda now: Start(now.ready[0], replace(now.ready[0].options[0], lane=0))),
+    )
+    assert [(run.planned_start_us, run.start_us) for run in done.stages] == [(0, 0), (10, 10), (20, 20)]
+
+
+def test_a_policy_may_be_an_object_or_a_partial_function_and_what_cannot_be_called_is_told() -> None:
+    def first(_: str, now: Moment) -> Start:
+        return Start(now.ready[0], now.ready[0].options[0])
+
+    problem = chain_problem()
+    policy = event_driven(partial(first, "of all"))
+    assert policy.name == "partial"
+    assert set(outcomes(played(problem, opened(problem), policy)).values()) == {"done"}
+    with pytest.raises(InputError, match="is a function of a Moment, got str"):
+        event_driven("least-slack")  # type: ignore[arg-type]  # That is what is tested.
+
+
+def test_a_class_that_cannot_be_made_is_told() -> None:
+    class Needs:
+        def __init__(self, factor: int) -> None:
+            self.factor = factor
+
+        def __call__(self, now: Moment) -> None:
+            """It is never asked."""
+
+    unmade: Any = Needs
+    with pytest.raises(SolverError, match=r"Needs` cannot be made for a run: it raised TypeError: .*'factor'") as told:
+        Dispatcher({"a": 1}, policy=event_driven(unmade))
+    assert told.value.hint == "a class that is decorated is called without arguments"
 
 
 @pytest.mark.parametrize("wrong", WRONGS)

@@ -25,13 +25,13 @@ from leo_runtime.frame.ledger import run_ledger
 from leo_runtime.frame.lower import merge
 from leo_runtime.frame.records import FrameResult, Solved
 from leo_runtime.replay.compare import Compared, Placing, placing_on, require_placing
-from leo_runtime.replay.frame_facts import frame_facts
+from leo_runtime.replay.frame_facts import frame_facts, overview
 from leo_runtime.replay.log_reader import read_log
 from leo_runtime.replay.log_text import Lines
 from leo_runtime.replay.rebuilt import rebuilt
 from leo_runtime.replay.regret import regret
 from leo_runtime.replay.why import whys
-from leo_runtime.report.frame_text import frame_text
+from leo_runtime.report.frame_text import frame_text, overview_figures, overview_text
 from leo_runtime.report.log_tables import write_tables
 from leo_runtime.report.replay_text import text as replay_text
 from leo_runtime.runtime.memory_now import memory_now
@@ -161,7 +161,8 @@ def test_weights_that_fit_stay_from_frame_to_frame() -> None:
 def test_weights_that_fit_nowhere_are_told() -> None:
     (result,) = played(*two_models(1_900_000), frames=1)
     assert result.graphs[0].outcome == "failed"
-    assert result.reason == "rule 5: `a` and its weights are more than there is memory on `cpu`"
+    says = "rule 5: `a` and its weights are more than there is memory on `cpu` (2000100 bytes for 1900000)"
+    assert result.reason == says
 
 
 def test_loads_are_a_cause_of_their_own_in_the_ledger() -> None:
@@ -322,6 +323,7 @@ def test_the_log_of_a_run_with_loads_is_all_of_its_energy(tmp_path: Path) -> Non
         assert [one.label for one in log.at(1).evicted] == ["B", "A"]
         (why,) = whys(log, 1, everything=True)
         text = frame_text(frame_facts(log, "run", 1))
+        found = overview(log, "run")
     steps = [(step.kind, step.stage, step.until_us - why.release_us) for step in why.steps]
     # B's load waits for the room that A leaves, and B for its load.
     assert steps == [
@@ -332,6 +334,12 @@ def test_the_log_of_a_run_with_loads_is_all_of_its_energy(tmp_path: Path) -> Non
         ("run", "b", 50_100),
     ]
     assert "B        1500.0  flash  cpu      30.10     45.10  0.75  b" in text
+    assert [(one.label, one.stages, one.loads, one.nj) for one in found.loaded] == [
+        ("A", ("a",), 4, 4_000_000),
+        ("B", ("b",), 4, 3_000_000),
+    ]
+    assert overview_figures(found)["loaded"][1]["bytes"] == 1_500_000
+    assert "B        b    cpu  1500.0      4          6  3.00" in overview_text(found)
     assert "a on cpu: there is no other way to run it" in text
     uses = {use.name: (use.runs, use.busy_us) for use in ended.summary.processors}
     assert uses["flash"] == (8, 4 * 35_000)

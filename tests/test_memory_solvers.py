@@ -273,7 +273,7 @@ def test_several_models_under_a_cap_load_while_others_compute() -> None:
 
 def test_infeasible_says_which_rule_and_whose_weights() -> None:
     tight = {**QUEUE, "resources": [{"name": "npu", "memory_bytes": 99}, {"name": "flash"}]}
-    says = "rule 5: `s0` and its weights are more than there is memory on `npu`"
+    says = "rule 5: `s0` and its weights are more than there is memory on `npu` (100 bytes for 99)"
     assert solve(MemoryProblem.from_dict(tight)).reason == says
     assert solve(MemoryProblem.from_dict(tight), "greedy").reason == says
     alone = {**QUEUE, "loaders": []}

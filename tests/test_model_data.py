@@ -65,3 +65,9 @@ def test_a_recording_that_does_not_fit_is_refused(net: Path) -> None:
 def test_a_model_that_has_no_layers_is_refused(data: Path) -> None:
     with pytest.raises(InputError, match="cannot be taken apart into layers"):
         model_runs(data, Path(__file__).parent / "models" / "recurrent.tflite")
+
+
+def test_one_run_again_and_again_is_refused(net: Path, tmp_path: Path) -> None:
+    np.save(tmp_path / "same.npy", np.full((8, 9, 12, 3), 0.5, np.float32))
+    with pytest.raises(InputError, match="all its 8 runs are the same"):
+        model_runs(tmp_path / "same.npy", net)

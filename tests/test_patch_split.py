@@ -139,3 +139,16 @@ def test_errors_are_of_the_same_patches_and_there_may_be_none() -> None:
 def test_a_worker_takes_some_time(numbers: tuple[int, ...]) -> None:
     with pytest.raises(InputError, match="worker `cpu` has a number out of range"):
         Worker("cpu", *numbers)
+
+
+@pytest.mark.parametrize(
+    ("easy", "hard", "said"),
+    [
+        ([5, 5], [1, 0.5], "the hard network's error of patch 1 is 0.5, expected a whole"),
+        ([5, -1], [1, 1], "the easy network's error of patch 1 is -1, expected a whole"),
+        ([1 << 62] * 4, [1] * 4, "the easy network's errors sum up to 18446744073709551616"),
+    ],
+)
+def test_errors_that_cannot_be_summed_up_are_refused(easy: list, hard: list, said: str) -> None:
+    with pytest.raises(InputError, match=said):
+        split(easy, hard, 4, [Worker("cpu", 1, 2)])

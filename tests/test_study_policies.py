@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from frames import chain_problem
-from leo_runtime.errors import DocumentError, LeoError, SolverError
+from leo_runtime.errors import DocumentError, InputError, LeoError, SolverError
 from leo_runtime.solver import COUNT_NODES, SOLVERS, solve
 from leo_runtime.solver.preferences import matching, preferences
 from leo_runtime.solver.window import solve_window
@@ -150,6 +150,32 @@ def test_an_event_driven_policy_of_ones_own_is_judged(tmp_path: Path) -> None:
 def test_what_an_event_driven_policy_has_no_use_for_is_refused(tmp_path: Path, changed: dict[str, Any]) -> None:
     with pytest.raises(LeoError, match="does nothing with the event-driven policy `mine:soonest`"):
         measured(tmp_path, solver="mine:soonest", **changed)
+
+
+def test_what_knows_nothing_of_weights_is_refused_before_a_cell_runs(tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text(OWN)
+    study = Study.from_file(write_study(tmp_path))
+    file = tmp_path / "band.hardware.toml"
+    loads = """[[stores]]
+name = "flash"
+[[loaders]]
+target = "dsp"
+store = "flash"
+bytes_per_s = 1_000_000
+"""
+    file.write_text(file.read_text() + loads)
+    first = cells(study)[0]
+    Loader(study, tmp_path).ready(first)
+    with pytest.raises(InputError, match="there is no best plan of a run where weights are loaded, as on `band`"):
+        Loader(study.model_copy(update={"measure": ("regret",)}), tmp_path).ready(first)
+    for solver, says in (
+        ("heft", "no solver of questions with weights is called"),
+        ("least-slack", "the event-driven policy `least-slack` loads no weights"),
+        ("mine:soonest", "loads no weights, which are loaded on `band`"),
+    ):
+        cell = replace(first, settings=first.settings.model_copy(update={"solver": solver}))
+        with pytest.raises(LeoError, match=says):
+            Loader(study, tmp_path).ready(cell)
 
 
 # How far a search may go.

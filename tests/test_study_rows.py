@@ -398,3 +398,17 @@ def test_of_what_a_shipped_study_shows_it_is_known_what_is_better(name: str) -> 
     study = Study.from_file(study_file(name))
     assert all(better(column, study) or kind_of(column) == "runs" for column in study.show)
     assert better(study.show[0], study)
+
+
+def test_an_answer_of_a_batch_scores_by_its_own_part_of_the_energy(tmp_path: Path) -> None:
+    """XRBench's score does not change where frames are collected that are run as they would be alone."""
+    text = STUDY.replace("repetitions = 2", 'measure = ["xrbench"]').replace("noise_percent = 5\n", "")
+    text = text.replace("seconds = 1", 'seconds = 0.4\nchanges = ["graphs.eyes.stages.moved.chance_ppm=1000000"]')
+    text = text.replace('vary = "solver"\nvalues = ["exact", "greedy"]', 'vary = "batch"\nvalues = [1, 4]')
+    path = write_study(tmp_path, text.replace("[4_000, 20_000]", "[10_000_000]"))
+    machine = tmp_path / "band.hardware.toml"
+    machine.write_text(machine.read_text().replace("active_mw = ", "active_mw = 40_0"))
+    alone, batched = rows_of(path)
+    assert alone["answered"] == batched["answered"] == 20
+    assert alone["xrbench_ppm"] == batched["xrbench_ppm"]
+    assert 500_000 < int(str(alone["xrbench_ppm"])) < 990_000  # Energy is some of it.

@@ -15,9 +15,10 @@ from hypothesis import strategies as st
 
 from hypervolume import hypervolume
 from leo_runtime.cli import main
-from leo_runtime.errors import DocumentError
+from leo_runtime.errors import DocumentError, SolverError
 from leo_runtime.study.document import Study
 from leo_runtime.study.fronts import Judged, front, on_front
+from leo_runtime.study.loading import Ready
 from leo_runtime.study.search import budget_of, searched
 from small_studies import STUDY, write_study
 
@@ -128,6 +129,27 @@ def test_one_command_searches_goes_on_where_it_was_and_tells_the_front(
     assert capsys.readouterr().out.startswith(of_all.partition("\n")[2])
     rows = {int(line.split()[0]) for line in of_all.splitlines() if line[:5].strip().isdecimal()}
     assert rows and not rows & {0, 4}  # Nothing is answered within a microsecond.
+
+
+def test_what_fails_is_run_again_once_and_not_for_each_generation(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("optuna", reason="needs the extra `search`")
+    monkeypatch.chdir(tmp_path)
+    text = STUDY.replace("[4_000, 20_000]", str([*range(4_000, 4_020)])).replace("repetitions = 2", "repetitions = 1")
+    path = str(write_study(tmp_path, text + SEARCH))
+    ran: list[int] = []
+
+    def fails(_: object, ready: Ready, *__: object) -> None:
+        ran.append(ready.cell.number)
+        raise SolverError("not today")
+
+    monkeypatch.setattr("leo_runtime.study.cell_run.measure", fails)
+    for _ in range(2):  # The second time by the same generations, of what has failed before.
+        assert main(["study", "search", path, "--budget", "25", "--jobs", "0", "--again"]) == 1
+        assert len(ran) == len(set(ran)) == 25
+        assert "25 cells in all failed so: not today" in capsys.readouterr().err
+        ran.clear()
 
 
 @pytest.mark.parametrize(

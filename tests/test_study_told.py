@@ -77,6 +77,9 @@ def test_a_table_is_of_the_cells_where_axes_are_held_and_of_a_kind_as_of_a_colum
         assert len(of) == 2 and fmean(of) == float(line.split(",")[1])
     both = told("show", path, "--column", "late", "--where", "solver=exact", "--where", "solver=greedy")[1]
     assert "the mean over dsp and repetitions, solver=exact or greedy\n" in both and "solver  deadline=4000" in both
+    assert (
+        "energy_nj, in mJ, the mean over solver, deadline and repetitions\n" in told("show", path, "--over", "dsp")[1]
+    )
     # A line for each cause: together they are all energy.
     head, *lines = csv("--column", "cause_nj", "--where", "dsp=1")
     assert head == "cause_nj,solver=exact,solver=greedy" and any(line.startswith("run,") for line in lines)
@@ -98,6 +101,28 @@ def test_a_table_is_of_the_cells_where_axes_are_held_and_of_a_kind_as_of_a_colum
     ):
         status, _, err = told("show", path, *arguments)
         assert status == 2 and says in err and hint in err
+
+
+def test_a_check_counts_the_cells_that_cannot_be_run_and_says_how_a_limit_is_given_to_some(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = STUDY.replace("window = 0", "window = 0\nlimit_nodes = 9").replace('"greedy"', '"heft", "round-robin"')
+    assert main(["study", "check", str(write_study(tmp_path, text))]) == 1
+    said = capsys.readouterr()
+    assert said.out.startswith("blinks: 12 cells, 4 of them different, 8 cannot be run\n")
+    assert said.err.count("an axis of choices") == 2
+
+
+def test_a_value_that_is_there_anyway_is_worth_no_note_beside_others(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    more = '[[axes]]\nvary = "scale-deadlines"\nvalues = [1, 2]\n[[axes]]\nvary = "slow dsp"\nvalues = [1, 2]\n'
+    path = write_study(tmp_path, STUDY + more)
+    assert main(["study", "check", str(path)]) == 0
+    assert not capsys.readouterr().err
+    write_study(tmp_path, STUDY.replace("window = 0", 'window = 0\nchanges = ["slow dsp=1"]') + more)
+    assert main(["study", "check", str(path)]) == 0
+    assert capsys.readouterr().err == "note: `slow dsp=1` changes nothing: the profile says so already\n"
 
 
 def test_a_correlation_is_that_of_ranks() -> None:

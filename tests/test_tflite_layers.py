@@ -12,12 +12,15 @@ import numpy as np
 import pytest
 
 from layer_graphs import one_layer, real, small
+from leo_runtime.compress.narrow import float16_weights
 from leo_runtime.errors import InputError
 from leo_runtime.importers.flatbuffer import OFFSET, DamagedError, Front, Table, root
 from leo_runtime.importers.sparse import unfolded
 from leo_runtime.importers.tflite import parse_tflite
 from leo_runtime.importers.tflite_layers import NotInLayersError, read_layers
 from leo_runtime.importers.tflite_writer import write_model
+from leo_runtime.layers import reference
+from leo_runtime.layers.count import weight_bytes
 from leo_runtime.layers.cut import blocks, borders, layers, pieces
 from leo_runtime.layers.graph import Layer, LayerGraph, Tensor
 from leo_runtime.layers.kinds.catalogue import KINDS
@@ -399,6 +402,24 @@ def sparse_table(segments: list[int], indices: list[int], rows: int) -> Table:
         front.lead(compressed.fields[field], vector.start)
         front.vector(vector.fields[0], form, values)
     return root(front.before(b""), b"TEST")
+
+
+@pytest.mark.parametrize("halved", [False, True])
+def test_a_buffer_that_several_tensors_have_is_one_constant(halved: bool) -> None:
+    net = Net(3)
+    source = net.value(1, 8, name="in")
+    values = net.rng.normal(size=(8, 8)).astype(np.float16).astype(np.float32)
+    middle = net.layer("FULLY_CONNECTED", [source, net.constant(values)], (1, 8))
+    graph = net.graph((source,), (net.layer("FULLY_CONNECTED", [middle, net.constant(values.copy())], (1, 8)),))
+    file = parse_tflite(write_model(float16_weights(graph) if halved else graph), "twice")
+    (stored,) = file.graphs
+    (_, first), (_, second) = [(i, one) for i, one in enumerate(stored.tensors) if file.buffers[one.buffer]]
+    tensors = tuple(replace(one, buffer=first.buffer) if one is second else one for one in stored.tensors)
+    found = read_layers(replace(file, graphs=(replace(stored, tensors=tensors),)))
+    assert found.layers[0].inputs[1] == found.layers[1].inputs[1]
+    assert weight_bytes(found) == (128 if halved else 256)
+    data = np.ones((1, 8), np.float32)
+    assert np.array_equal(reference.run(found, [data])[0], reference.run(graph, [data])[0])
 
 
 def test_sparse_values_are_unfolded() -> None:

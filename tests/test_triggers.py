@@ -55,6 +55,16 @@ def test_jitter_comes_late_by_less_than_it_says(jitter_us: int, until_us: int, s
     assert all(at_us <= until_us for at_us in found)
 
 
+@pytest.mark.parametrize("rate_hz", [44_100, 600_000])
+def test_jitter_brings_no_two_releases_of_a_rate_together(rate_hz: int) -> None:
+    """Its period is rounded up, and some of its releases are less than that apart."""
+    of: dict[str, Any] = {"name": "a", "rate_hz": rate_hz, "deadline_us": 1_000, "stages": graph().stages}
+    with pytest.raises(DocumentError, match="is not less than a period of"):
+        TaskGraph(**{**of, "trigger": Trigger(jitter_us=1_000_000 // rate_hz)})
+    found = list(TaskGraph(**{**of, "trigger": Trigger(jitter_us=1_000_000 // rate_hz - 1)}).releases_us(20_000, 1))
+    assert found == sorted(set(found))
+
+
 def test_sporadic_releases_are_a_period_apart_and_what_is_drawn() -> None:
     found = np.diff(list(graph(extra_us=500).releases_us(3_000_000, 7)))
     assert found.min() >= 1_000

@@ -213,3 +213,10 @@ def test_a_model_of_integers_is_refused(tmp_path: Path, folder: Path) -> None:
     path = saved(two_heads(int8=True), tmp_path / "int8.tflite")
     with pytest.raises(CompressError, match="has no layer of float weights"):
         make_variants(path, runs(1), FORMS, Task(), folder)
+
+
+def test_a_model_that_gives_no_numbers_of_these_data_is_told(net: Path, folder: Path) -> None:
+    first, second, third, *_ = runs().inputs
+    huge = ModelRuns((first, second, (np.sign(third[0]) * np.float32(3e38),)), (), 3)
+    with pytest.raises(InputError, match=r"gives NaN or infinity at `.*` in run 2 of those measured on"):
+        make_variants(net, huge, ("f16",), Task(output=0), folder)

@@ -105,7 +105,13 @@ def add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seconds", type=amount, metavar="S", help="how much (default: all; live: 20; of none: 60)")
     parser.add_argument("--solver", default="exact", help="who places the frames (default: exact)")
     parser.add_argument("--noise", type=amount, default=0.0, metavar="PERCENT", help="spread of virtual durations")
-    parser.add_argument("--seed", type=count, default=0, metavar="N", help="of noise and of solvers that draw")
+    parser.add_argument(
+        "--seed",
+        type=count,
+        default=0,
+        metavar="N",
+        help="of noise, gates and triggers that are drawn, solvers that draw",
+    )
     parser.add_argument(
         "--reserve", type=count, metavar="PERCENT", help="of every deadline, kept free in plans (default: 0; live: 50)"
     )

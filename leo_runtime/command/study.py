@@ -204,7 +204,8 @@ def _check(planned: Planned) -> int:
 
     study, different = planned.study, len({inputs for inputs in planned.inputs if inputs})
     axes = " x ".join(f"{axis.column} ({len(axis.called)})" for axis in study.axes) or "no axes"
-    put(f"{study.name}: {study.count} cells, {different} of them different\n")
+    wrong = f", {len(planned.wrong)} cannot be run" if planned.wrong else ""
+    put(f"{study.name}: {study.count} cells, {different} of them different{wrong}\n")
     put(f"axes: {axes}; {study.sampling.kind}; {study.repetitions} repetitions\n")
     for note in planned.notes:
         say(f"note: {note}")
@@ -429,7 +430,8 @@ class _Table:
         others = [name for name in others if len(self.held.get(name, ("", ""))) > 1]
         others += ["repetitions"] * (self.study.repetitions > 1)
         where = "".join(f", {axis}={' or '.join(of)}" for axis, of in self.held.items())
-        return f"{column}{', in ' * bool(unit)}{unit}{', the mean over ' * bool(others)}{' and '.join(others)}{where}"
+        over = " and ".join(filter(None, (", ".join(others[:-1]), *others[-1:])))
+        return f"{column}{', in ' * bool(unit)}{unit}{', the mean over ' * bool(over)}{over}{where}"
 
 
 def _table_of(planned: Planned, store: Store, request: Request) -> _Table:

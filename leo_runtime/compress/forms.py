@@ -20,9 +20,22 @@ from leo_runtime.compress.int8 import calibrated
 from leo_runtime.compress.low_rank import low_rank, low_rank_all
 from leo_runtime.compress.narrow import as_stored, float16_weights, int8_weights
 from leo_runtime.compress.prune import pruned, pruned_all, sparse_factors, sparse_factors_all
-from leo_runtime.compress.rewrite import CONV, largest, matrix_of, share_of, weighted, weights_of
+from leo_runtime.compress.rewrite import (
+    CONV,
+    DENSE,
+    DEPTHWISE,
+    largest,
+    matrix_of,
+    require_numbers,
+    share_of,
+    sharing,
+    weighted,
+    weights_of,
+    with_equal_weights_once,
+)
 from leo_runtime.compress.separable import separable, separable_all
 from leo_runtime.errors import InputError
+from leo_runtime.layers.count import weight_bytes
 from leo_runtime.layers.graph import LayerGraph
 
 Runs = Sequence[Sequence[np.ndarray]]
@@ -39,6 +52,13 @@ ALL: dict[str, Callable[[LayerGraph, int], LayerGraph]] = {
     "prune": pruned_all,
     "binary": binary_all,
 }
+_REPLACED: dict[str, Callable[[LayerGraph, int, int], LayerGraph]] = {
+    "rank": low_rank,
+    "separable": separable,
+    "sparse": lambda graph, number, rank: sparse_factors(graph, number, rank, 50),
+    "binary": binary,
+}
+"""Those that put others in the place of a layer: weights that something else reads as well stay beside theirs."""
 DEFAULTS = (
     "f16",
     "int8w",
@@ -63,14 +83,20 @@ def form_of(name: str) -> Form:
     """The form of a name: a function that raises `CompressError` where a model has none. Raises `InputError`."""
     steps = [_step(name, word) for word in name.split("+")]
     narrows = any(word in (*NARROW, INT8) for word in name.split("+"))
+    replaces = any(word.startswith(tuple(_REPLACED)) for word in name.split("+"))
 
     def made(graph: LayerGraph, runs: Runs) -> LayerGraph:
         stored = as_stored(graph)
         form = stored
         for step in steps:
             form = step(form, runs)
-        # What is new is held as what was there.
-        return float16_weights(form) if not narrows and _is_half(stored) and not _is_half(form) else form
+        # What is new is held as what was there, and what is made of one constant is one constant again.
+        halved = not narrows and _is_half(stored) and not _is_half(form)
+        form = with_equal_weights_once(float16_weights(form) if halved else form)
+        before, after = weight_bytes(stored), weight_bytes(form)
+        if replaces and after >= before:
+            raise CompressError(f"{graph.name}: it saves nothing: {after:,} bytes of weights for {before:,}")
+        return form
 
     return made
 
@@ -104,19 +130,18 @@ def _int8(graph: LayerGraph, runs: Runs) -> LayerGraph:
 
 
 def _of_largest(graph: LayerGraph, kind: str, percent: int) -> LayerGraph:
-    """One layer alone: the one with the most weights of those that such a form may have."""
-    if kind == "separable":
-        number = largest(graph, (CONV,))
-        _, height, width, inputs = weights_of(graph, number).shape
-        outputs = len(weights_of(graph, number))
-        return separable(graph, number, share_of(percent, min(height * inputs, width * outputs)))
-    number = largest(graph)
+    """One layer alone: the one with the most weights of those that such a form may have, and those that share them."""
+    number = largest(graph, (CONV,) if kind == "separable" else (CONV, DENSE))
     if kind == "prune":
         return pruned(graph, number, percent)
-    rank = share_of(percent, min(matrix_of(graph, number).shape))
-    if kind == "sparse":
-        return sparse_factors(graph, number, rank, 50)
-    return (low_rank if kind == "rank" else binary)(graph, number, rank)
+    if kind == "separable":
+        outputs, height, width, inputs = weights_of(graph, number).shape
+        rank = share_of(percent, min(height * inputs, width * outputs))
+    else:
+        rank = share_of(percent, min(matrix_of(graph, number).shape))
+    for one in reversed(sharing(graph, number)):  # From the end: what is before keeps its number.
+        graph = _REPLACED[kind](graph, one, rank)
+    return graph
 
 
 def _is_half(graph: LayerGraph) -> bool:
@@ -126,8 +151,10 @@ def _is_half(graph: LayerGraph) -> bool:
 
 
 def require_float(graph: LayerGraph) -> None:
-    """Raise `CompressError` for a graph that no form changes: it has no float weights, or keeps a state."""
+    """Raise `CompressError` for a graph that no form changes: it has no float weights, or some that are no
+    numbers, or keeps a state."""
     largest(graph)
+    require_numbers(graph, weighted(graph, (CONV, DENSE, DEPTHWISE)))
     if graph.states:
         raise CompressError(
             f"{graph.name}: keeps a state from call to call: what a form loses is measured on runs that stand alone",

@@ -63,6 +63,8 @@ def sparse_factors(graph: LayerGraph, number: int, rank: int, percent: int) -> L
     left = kept(left, percent)
     for _ in range(_ROUNDS):
         right = np.linalg.lstsq(left, matrix, rcond=None)[0]
+        if not right.any():
+            break  # Weights that are all 0: no step leads to anything nearer.
         lengths = np.linalg.norm(right, axis=1)
         lengths[lengths == 0] = 1
         left, right = left * lengths, right / lengths[:, None]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
@@ -50,6 +51,57 @@ def require_kind(graph: LayerGraph, number: int, kinds: tuple[str, ...]) -> None
     """Raise `CompressError` for a layer of other kinds, or one whose weights are no float constants."""
     if number not in weighted(graph, kinds):
         raise CompressError(f"{graph.name}: layer {number} is none of float weights ({', '.join(kinds)})")
+    require_numbers(graph, [number])
+
+
+def require_numbers(graph: LayerGraph, numbers: Sequence[int]) -> None:
+    """Raise `CompressError` where weights of these layers, of `weighted`, are NaN or infinite."""
+    for number in numbers:
+        wrong = np.count_nonzero(~np.isfinite(weights := weights_of(graph, number)))
+        if wrong:
+            name = graph.tensors[graph.layers[number].inputs[1]].name
+            raise CompressError(
+                f"{graph.name}: {wrong} of the {weights.size} weights in `{name}` are NaN or infinite",
+                hint="such a model computes nothing: look at its training, and convert it again",
+            )
+
+
+def sharing(graph: LayerGraph, number: int) -> tuple[int, ...]:
+    """The numbers of the layers of `weighted` that have their weights with this one in one constant, it among them."""
+    place = graph.layers[number].inputs[1]
+    return tuple(other for other in weighted(graph) if graph.layers[other].inputs[1] == place)
+
+
+def with_equal_weights_once(graph: LayerGraph) -> LayerGraph:
+    """The graph with weights that are equal, and held alike, in one constant, which several layers then read."""
+    first: dict[tuple[object, ...], int] = {}
+    places = dict.fromkeys(graph.layers[number].inputs[1] for number in _with_weights(graph))
+    shared = {place: first.setdefault(_content(graph.tensors[place]), place) for place in places}
+    layers = tuple(
+        replace(layer, inputs=tuple(shared.get(place, place) for place in layer.inputs)) for layer in graph.layers
+    )
+    return without_unused(replace(graph, layers=layers))
+
+
+def _with_weights(graph: LayerGraph) -> list[int]:
+    """The numbers of the layers whose weights are constants, whatever their type."""
+    return [
+        number
+        for number, layer in enumerate(graph.layers)
+        if layer.kind in (CONV, DENSE, DEPTHWISE) and graph.tensors[layer.inputs[1]].data is not None
+    ]
+
+
+def _content(tensor: Tensor) -> tuple[object, ...]:
+    """What is equal for two constants that can take each other's place."""
+    data, held = tensor.data, tensor.held
+    assert data is not None, "it is a constant"
+    how = None if held is None else (held.data.dtype.str, held.scale, held.axis, held.sparse, _digest(held.data))
+    return data.dtype.str, data.shape, tensor.scale, tensor.zero_point, tensor.axis, _digest(data), how
+
+
+def _digest(values: np.ndarray) -> bytes:
+    return hashlib.sha256(np.ascontiguousarray(values).data).digest()
 
 
 def matrix_of(graph: LayerGraph, number: int) -> np.ndarray:

@@ -7,11 +7,14 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import replace
+from operator import index
 from pathlib import Path
+from types import MappingProxyType
 
 from leo_runtime.dispatch.inflight import OVER, Frame, Lane, Stage, could_run
 from leo_runtime.documents.problem import Link, Mode
-from leo_runtime.errors import words
+from leo_runtime.errors import SolverError, words
 from leo_runtime.frame.event_driven import WRONG, Answer, EventPolicy, GiveUp, Moment, Option, Ready, Start
 
 ONE = 1_000_000
@@ -40,7 +43,7 @@ class Machine:
     ) -> None:
         """`awake_us` says when a resource would be awake that takes so long to wake; `aside` is out of service."""
         self.now_us = now_us
-        self.free_us = free_us
+        self.free_us = MappingProxyType(free_us)  # The policy is told of it, and is to change nothing.
         self.awake_us = awake_us
         self.lost = lost
         self.aside = aside
@@ -50,11 +53,17 @@ class Asking:
     """A policy and the stages that it has to decide about. For one thread at a time."""
 
     def __init__(self, policy: EventPolicy) -> None:
-        """Nothing has happened yet."""
+        """Nothing has happened yet. Raises `SolverError` where there is none to be asked."""
         self.name = policy.name
         self.undecided: list[Stage] = []
         """What may become ready, in the order of the frames; also what has ended since without it."""
-        self._decide = policy.make()
+        try:
+            self._decide = policy.make()
+        except Exception as error:  # Foreign code: whatever it raises means that it cannot be used.
+            raise SolverError(
+                f"{WRONG}`{policy.name}` cannot be made for a run: it raised {_raised(error)}",
+                hint="a class that is decorated is called without arguments",
+            ) from error
         self._learns_ppm = policy.learns_ppm
         self._lasts: dict[Target, int] = {}
         """How long runs are expected to last, in parts of a microsecond, where that is not what the profile says."""
@@ -105,25 +114,29 @@ class Asking:
     def ask(self, moment: Moment) -> Answer:
         """What the policy says. Of what it does wrong it is as if it gave up the stage, and `why` says what that is."""
         try:
-            answer = self._decide(moment)
-        except Exception as error:  # Foreign code: whatever it raises means that it has no answer.
-            last = traceback.extract_tb(error.__traceback__)[-1]
-            return self._wrong(moment.ready[0], f"raised {words(error)} ({Path(last.filename).name}:{last.lineno})")
+            return self._checked(self._decide(moment), moment)
+        except Exception as error:  # Foreign code, as what it gives may be: whatever is raised means it has no answer.
+            return self._wrong(moment.ready[0], f"raised {_raised(error)}")
+
+    def _checked(self, answer: object, moment: Moment) -> Answer:
+        """The same as what the moment had, so that nothing of the policy's own is gone by."""
         if answer is None:
             return None
         if not isinstance(answer, Start | GiveUp):
             gave = f"gave a {type(answer).__name__}, which is no Start, no GiveUp and not None"
             return self._wrong(moment.ready[0], gave)
         stage = answer.stage
-        if stage not in moment.ready:
+        if not isinstance(stage, Ready) or stage not in moment.ready:
             named = f"`{stage.stage}` of frame {stage.frame}" if isinstance(stage, Ready) else type(stage).__name__
             return self._wrong(moment.ready[0], f"decided about {named}, which is not among what is ready")
         if isinstance(answer, GiveUp):
             return GiveUp(stage, f"given up by the policy `{self.name}`: {answer.why}")
         one = answer.option
-        if _is_among(one, stage, moment):
-            return answer
-        where = f"`{one.resource}`, lane {one.lane}," if isinstance(one, Option) else f"a {type(one).__name__}"
+        chosen = _chosen(one, stage, moment)
+        if chosen is not None:
+            return Start(stage, chosen)
+        is_option = isinstance(one, Option) and isinstance(one.mode, Mode)
+        where = f"`{one.resource}`, lane {one.lane}," if is_option else _kind(one)
         there = ", ".join(dict.fromkeys(f"`{option.resource}`" for option in stage.options))
         return self._wrong(
             stage, f"chose {where} for stage `{stage.stage}` of frame {stage.frame}, which could run on {there}"
@@ -181,9 +194,27 @@ def _there_us(source: Stage, link: Link, machine: Machine) -> int:
     return sent_us + link.sending_us(source.mode.output_bytes) + link.latency_us
 
 
-def _is_among(option: Option, stage: Ready, moment: Moment) -> bool:
-    return (
-        isinstance(option, Option)
-        and any(option.mode == one.mode for one in stage.options)
-        and option.lane in range(len(moment.free_us[option.resource]))
-    )
+def _chosen(option: object, stage: Ready, moment: Moment) -> Option | None:
+    """The option of a stage that is meant, on the lane that is meant; None: there is no such option, or lane."""
+    if not isinstance(option, Option) or not isinstance(option.mode, Mode):
+        return None
+    try:
+        lane = index(option.lane)
+    except TypeError:
+        return None
+    one = next((one for one in stage.options if one.mode == option.mode), None)
+    if one is None or lane not in range(len(moment.free_us[one.resource])):
+        return None
+    free_us = moment.free_us[one.resource][lane]
+    return replace(one, lane=lane, free_us=max(free_us, moment.time_us), start_us=max(free_us, one.start_us))
+
+
+def _kind(value: object) -> str:
+    """What it is, with its article."""
+    return "an Option of no mode" if isinstance(value, Option) else f"a {type(value).__name__}"
+
+
+def _raised(error: Exception) -> str:
+    """What was raised, and where."""
+    last = traceback.extract_tb(error.__traceback__)[-1]
+    return f"{words(error)} ({Path(last.filename).name}:{last.lineno})"

@@ -161,7 +161,7 @@ def _contention_set(documents: _Documents, change: str) -> _Documents:
     if profile is None:
         return documents
     if after.slowdowns_ppm() == before.slowdowns_ppm() and after.expected_percent == before.expected_percent:
-        return documents.told(f"`{change}` changes nothing: the profile says so already")
+        return documents.told(f"`{change}` changes nothing: the profile says {ALREADY}")
     return replace(documents, profile=profile.model_copy(update={"contention": after}))
 
 
@@ -170,7 +170,7 @@ def _with_costs(documents: _Documents, costs: Sequence[Any], change: str) -> _Do
     assert documents.profile is not None
     figures = [cost.model_dump(exclude={"source", "energy_from"}) for cost in costs]
     if figures == [cost.model_dump(exclude={"source", "energy_from"}) for cost in documents.profile.costs]:
-        return documents.told(f"`{change}` changes nothing: the profile says so already")
+        return documents.told(f"`{change}` changes nothing: the profile says {ALREADY}")
     profile = documents.profile.model_copy(update={"costs": tuple(costs)})
     return replace(documents, profile=_checked(profile, _plain(profile), change))
 
@@ -225,6 +225,8 @@ def _checked(document: _Document, data: dict[str, Any], change: str) -> _Documen
         raise
 
 
+ALREADY = "so already"
+"""How the note of a change ends that gives what is there the value that it has."""
 _OF_ANOTHER_TYPE = ("expected an integer", "input should be")
 _HOW_VALUES_ARE_WRITTEN = (
     'values are as in TOML: 400_000 or 4e5 in the unit of the name, true, "text", [1, 2]; none leaves a field out'
@@ -247,7 +249,7 @@ def _notes(documents: _Documents, edits: Sequence[tuple[Place, Any]], done: Oper
     if done.kind == "scale" and without == len(edits):
         notes.append(f"`{change}` changes nothing of the documents: there is no number to multiply")
     elif all(_is_same(place.value, value) for place, value in edits):
-        notes.append(f"`{change}` changes nothing: it is so already")
+        notes.append(f"`{change}` changes nothing: it is {ALREADY}")
     elif done.kind == "scale" and without:
         notes.append(f"`{change}` leaves {without} of {len(edits)} as they are, which have no such number")
     if done.kind == "scale":

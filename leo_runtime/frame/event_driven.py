@@ -27,6 +27,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass as plain_dataclass
 from typing import TYPE_CHECKING, Any
 
+from leo_runtime.errors import InputError
 from leo_runtime.frozen import dataclass
 
 if TYPE_CHECKING:
@@ -138,6 +139,15 @@ class EventPolicy:
 
 
 def event_driven(decide: Decide | Callable[[], Decide], /) -> EventPolicy:
-    """Make a policy of a function of a `Moment`, or of a class of such functions, which is made anew for each run."""
+    """Make a policy of a function of a `Moment`, or of a class of such functions, which is made anew for each run.
+
+    Raises `InputError` for what cannot be called.
+    """
+    if not callable(decide):
+        raise InputError(
+            f"an event-driven policy is a function of a Moment, got {type(decide).__name__}",
+            hint="decorate a function, or a class that has `__call__`",
+        )
     make: Any = decide if inspect.isclass(decide) else lambda: decide
-    return EventPolicy(decide.__qualname__, make, written=decide)
+    # An object of a class, and a partial function, have no name of their own.
+    return EventPolicy(getattr(decide, "__qualname__", type(decide).__name__), make, written=decide)

@@ -90,13 +90,16 @@ def split(
     deadline that of the least energy that keeps it.
 
     `easy` and `hard` are what either network gets wrong in each patch. Where even the better one alone gets more wrong
-    than is allowed, it gets every patch. Raises `InputError` where one of both is missing of a patch, `SolverError`
-    where no worker runs a network that is needed, or no split keeps the deadline. Any thread.
+    than is allowed, it gets every patch. Raises `InputError` where one of both is missing of a patch, or none that
+    can be summed up, `SolverError` where no worker runs a network that is needed, or no split keeps the deadline. Any
+    thread.
     """
     if len(easy) != len(hard):
         raise InputError(f"a patch has an error of either network, got {len(easy)} and {len(hard)} of them")
     if len(easy) == 0:
         return Split(0, 0, 0, error_max >= 0, (), ())
+    _require_errors(EASY, easy)
+    _require_errors(HARD, hard)
     gains = np.subtract(easy, hard, dtype=np.int64)
     order = np.argsort(-gains, kind="stable")
     allowed = few_enough(np.asarray(easy, np.int64)[order], np.asarray(hard, np.int64)[order], error_max)
@@ -120,6 +123,21 @@ def split(
         tuple(network for _, network, _ in by_patch),
         tuple(place for _, _, place in by_patch),
     )
+
+
+def _require_errors(network: str, errors: Sequence[int]) -> None:
+    """Raise `InputError` for errors that cannot be summed up in 64 bits."""
+    for patch, error in enumerate(errors):
+        if not isinstance(error, int | np.integer) or error < 0:
+            raise InputError(
+                f"the {network} network's error of patch {patch} is {error}, expected a whole number from 0 on",
+                hint="give errors in a unit so small that they are whole numbers",
+            )
+    if (total := sum(map(int, errors))) > _MOST_ERRORS:
+        raise InputError(
+            f"the {network} network's errors sum up to {total}, expected at most {_MOST_ERRORS}",
+            hint="give errors in a greater unit",
+        )
 
 
 def least_makespan(allowed: np.ndarray, workers: Sequence[Worker]) -> Counts:
@@ -216,6 +234,8 @@ def _counts(workers: Sequence[Worker], hard: Sequence[int], easy: Sequence[int])
 
 
 _BEYOND = 1 << 60
+_MOST_ERRORS = (1 << 62) - 1
+"""Both networks' sums are added up in 64 bits."""
 _NEVER = -(1 << 40)
 
 

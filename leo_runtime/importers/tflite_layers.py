@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 
 import numpy as np
 
@@ -107,6 +108,8 @@ def _read(model: TfliteFile, number: int, signature: str | None) -> LayerGraph:
     own = (len(graph.inputs), len(graph.outputs))
     states = tuple(State(v.name, own[0] + i, own[1] + i, v.first) for i, v in enumerate(variables))
     names = names_of(model, number, signature)
+    once = constants.once(operations)
+    operations = [replace(one, inputs=tuple(once.get(number, number) for number in one.inputs)) for one in operations]
     used = _used(operations, inputs, outputs)
     place = {old: new for new, old in enumerate(used)}
     found = LayerGraph(
@@ -129,6 +132,8 @@ class _Constants:
         self._graph = graph
         self._unfolded: dict[int, tuple[np.ndarray, int]] = {}
         """Those that an operator unfolds, and how many bytes the file holds of them."""
+        self._source: dict[int, int] = {}
+        """Of those the tensor that the file holds."""
         self._left = _MOST_UNFOLDED * len(model.content)
         """How many bytes of them there may still be."""
         self._given = {*graph.inputs, *(number for one in graph.operations for number in one.outputs)}
@@ -144,6 +149,28 @@ class _Constants:
             values = np.empty(tensor.shape, DTYPES[tensor.type])
             values.flags.writeable = False
         return values, 0 if values is None else self._model.stored_bytes(tensor)
+
+    def once(self, operations: Iterable[Operation]) -> dict[int, int]:
+        """Of the constants that operators read the one in whose place each is: converters write equal ones to one
+        buffer, which the file holds once."""
+        first: dict[tuple[object, ...], int] = {}
+        found = {}
+        for number in dict.fromkeys(number for one in operations for number in one.inputs if number >= 0):
+            tensor = self._graph.tensors[self._source.get(number, number)]
+            is_given = number in self._given and number not in self._source
+            if is_given or tensor.sparsity is not None or self._model.buffers[tensor.buffer] is None:
+                continue
+            like = (
+                number in self._source,
+                tensor.buffer,
+                tensor.type,
+                tensor.shape,
+                tensor.scale,
+                tensor.zero_point,
+                tensor.axis,
+            )
+            found[number] = first.setdefault(like, number)
+        return found
 
     def unfold(self, operation: Operation) -> bool:
         """Whether it makes a constant of a constant, which is then known."""
@@ -168,6 +195,7 @@ class _Constants:
             raise DamagedError(f"tensor `{self._graph.tensors[target].name}` has another shape than it is made of")
         values.flags.writeable = False
         self._unfolded[target] = values, stored
+        self._source[target] = self._source.get(source, source)
         return True
 
 

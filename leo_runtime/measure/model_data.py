@@ -12,7 +12,7 @@ from leo_runtime.documents.model_workload import model_workload
 from leo_runtime.documents.workload import Workload
 from leo_runtime.errors import InputError
 from leo_runtime.importers.model_file import open_model
-from leo_runtime.measure.input_files import read_runs
+from leo_runtime.measure.input_files import Runs, read_runs
 from leo_runtime.measure.model_inputs import model_inputs
 from leo_runtime.recordings.recording import Recording
 
@@ -59,6 +59,7 @@ def model_runs(
         runs = model_inputs(asked, data, model, file.graph, wanted)
     else:
         runs = read_runs(data, file.graph)
+    _require_different(runs)
     there = len(runs)
     order = range(there)
     if there > wanted:
@@ -69,3 +70,14 @@ def model_runs(
 
     measured, calibrating = (order[1::2], order[::2]) if holds_back else (order, order[:0])
     return ModelRuns(of(measured), of(calibrating), there, runs.source)
+
+
+def _require_different(runs: Runs) -> None:
+    """Raise `InputError` where all runs are one, as those of a stub or a silent recording are."""
+    (first,) = runs.of([0])
+    others = runs.of(range(1, len(runs)))
+    if all(np.array_equal(one, other) for inputs in others for one, other in zip(first, inputs, strict=True)):
+        raise InputError(
+            f"{runs.source}: all its {len(runs)} runs are the same",
+            hint="give what the model will see: on one run again and again nearly every form decides as the model does",
+        )

@@ -120,6 +120,7 @@ def make_variants(
         crossing: list[Arrays] = list(runs.inputs)
         calibrating: list[Arrays] = list(runs.calibrating)
         expected = [making.behind(-1)(inputs) for inputs in crossing]
+        _require_numbers(graph, task, expected)
         for number, piece in enumerate(pieces):
             made.append(making.as_it_is(number, loss_of(task, expected, expected)))
             behind = making.behind(number)
@@ -154,6 +155,18 @@ def _layers(file: ModelFile) -> LayerGraph:
         raise InputError(str(file.why), hint="forms are made of a model's layers: there are none of one that is opaque")
     require_float(file.graph)
     return file.graph
+
+
+def _require_numbers(graph: LayerGraph, task: Task, expected: Sequence[Arrays]) -> None:
+    """Raise `InputError` where the model itself gives NaN or infinity: nothing is lost of that, or everything."""
+    for run, outputs in enumerate(expected):
+        for number, values in enumerate(outputs):
+            if task.output in (None, number) and not np.isfinite(values).all():
+                name = graph.tensors[graph.outputs[number]].name
+                raise InputError(
+                    f"{graph.name}: gives NaN or infinity at `{name}` in run {run} of those measured on",
+                    hint="look at the data: they may have another range than it was trained on",
+                )
 
 
 class _Making:

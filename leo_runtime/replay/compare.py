@@ -146,7 +146,8 @@ def require_placing(placing: Placing, hardware: Hardware) -> None:
     if placing.limit_nodes is not None and name not in solver.COUNT_NODES:
         raise InputError(
             f"the solver `{name}` searches no nodes that could be limited, got a limit of {placing.limit_nodes}",
-            hint=f"these do: {', '.join(solver.COUNT_NODES)}; give the limit with them alone",
+            hint=f"these do: {', '.join(solver.COUNT_NODES)}; give the limit with them alone"
+            " (in a study: by an axis of choices)",
         )
 
 
@@ -162,7 +163,7 @@ def require_as_it_runs(name: str, placing: Placing) -> None:
             raise InputError(
                 f"{what} does nothing with the event-driven policy `{name}`",
                 hint="it decides about each stage as that becomes ready, and plans and searches nothing: leave it out"
-                " (in a study, say it with the solvers that it is for: an axis of choices)",
+                " (in a study, give it to those that it is for: by an axis of choices)",
             )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from leo_runtime.errors import InputError, did_you_mean
 from leo_runtime.replay.log_lines import FrameLine, RunLine, RunLine1
@@ -119,6 +119,22 @@ class Reason:
 
 
 @dataclass(frozen=True, slots=True)
+class Loaded:
+    """How often weights were loaded to a processor in a run, and what that took."""
+
+    label: str
+    target: str
+    bytes: int
+    stages: tuple[str, ...]
+    """Whose they are, of those that the loads were meant to serve, in the order of their first."""
+    loads: int
+    nj: int
+    """Of the loads themselves, without what kept the store awake."""
+    evicted: int
+    """How often they made room for something else."""
+
+
+@dataclass(frozen=True, slots=True)
 class Overview:
     """What a run came to, and which of its frames are worth asking about."""
 
@@ -135,6 +151,8 @@ class Overview:
     """Of the answers in time, the one that was nearest to its deadline."""
     dearest: Notable | None
     """The frame whose runs and transfers took most."""
+    loaded: tuple[Loaded, ...]
+    """What was loaded, in the order of its first load."""
     missing: tuple[str, ...]
 
 
@@ -145,8 +163,10 @@ def overview(log: RunLog, run: str) -> Overview:
     reasons: dict[str, Reason] = {}
     tightest: Notable | None = None
     dearest: Notable | None = None
+    loaded: dict[tuple[str, str], Loaded] = {}
     for frame in log.frames():
         sums.add(frame)
+        _count_loads(frame, loaded)
         nj = sum(entry.nj for entry in frame_entries(frame))
         if dearest is None or nj > dearest.amount:
             dearest = Notable(frame.frame, frame.release_us, "", nj)
@@ -168,7 +188,22 @@ def overview(log: RunLog, run: str) -> Overview:
     log.require_sum(sums.total_nj)
     sums.close()
     told = sorted(reasons.values(), key=lambda one: (-one.count, one.frame))
-    return Overview(run, log.head, log.cut, sums, tuple(late), tuple(told), tightest, dearest, log.missing)
+    return Overview(
+        run, log.head, log.cut, sums, tuple(late), tuple(told), tightest, dearest, tuple(loaded.values()), log.missing
+    )
+
+
+def _count_loads(frame: FrameLine, loaded: dict[tuple[str, str], Loaded]) -> None:
+    """Add what was loaded for a frame, and what made room."""
+    for load in frame.loads:
+        key = (load.label, load.target)
+        known = loaded.get(key, Loaded(load.label, load.target, load.bytes, (), 0, 0, 0))
+        stages = tuple(dict.fromkeys((*known.stages, *load.stages)))
+        loaded[key] = replace(known, stages=stages, loads=known.loads + 1, nj=known.nj + load.nj)
+    for gone in frame.evicted:
+        key = (gone.label, gone.resource)
+        if key in loaded:
+            loaded[key] = replace(loaded[key], evicted=loaded[key].evicted + 1)
 
 
 _MOST_REASONS = 1000

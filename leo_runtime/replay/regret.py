@@ -172,6 +172,15 @@ def _in_order(frames: Iterable[FrameResult]) -> tuple[FrameResult, ...]:
     return tuple(sorted(frames, key=lambda frame: (frame.release_us, frame.frame)))
 
 
+def require_best_plan(hardware: Hardware) -> None:
+    """Raise `InputError` for a machine of whose runs there is none."""
+    if hardware.loaders:
+        raise InputError(
+            f"there is no best plan of a run where weights are loaded, as on `{hardware.name}`",
+            hint="windows of time, of which such a plan is one, know nothing of weights",
+        )
+
+
 def known_window(
     frames: Collection[FrameResult],
     merged: MergedWorkload,
@@ -187,11 +196,7 @@ def known_window(
     time is charged for having it there each time, so it would cost less. Raises `InputError` where nothing ran, for a
     batch, for a run of stages with state without its `profile`, and where weights are loaded.
     """
-    if hardware.loaders:
-        raise InputError(
-            f"there is no best plan of a run where weights are loaded, as on `{hardware.name}`",
-            hint="windows of time, of which such a plan is one, know nothing of weights",
-        )
+    require_best_plan(hardware)
     steps = None if profile is None else StepPrices(merged, hardware, profile)
     stages: list[WindowStage] = []
     deadlines: list[Deadline] = []

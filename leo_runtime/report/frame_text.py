@@ -10,7 +10,7 @@ from typing import Any
 from leo_runtime.documents.problem import CRITERIA, Criterion
 from leo_runtime.documents.window import CERTAIN
 from leo_runtime.errors import printable
-from leo_runtime.replay.frame_facts import FrameFacts, Notable, Overview
+from leo_runtime.replay.frame_facts import FrameFacts, Loaded, Notable, Overview
 from leo_runtime.replay.log_lines import FrameLine, RunLine, StageLine
 from leo_runtime.replay.log_reader import Question
 from leo_runtime.replay.tally import Tally
@@ -424,6 +424,8 @@ def overview_text(found: Overview, look: Look = WIDE) -> str:
     parts += ["\n", table(header, rows, look, red=("late", "failed")), "\n"]
     energy = ", ".join(f"{cause} {millijoules(nj)}" for cause, nj in sums.by_cause().items())
     parts.append(fill(f"energy: {millijoules(sums.total_nj)} mJ: {energy}", columns, "  ") + "\n")
+    if found.loaded:
+        parts += ["\n", _loaded(found.loaded, look), "\n"]
     lines = [
         f"frame {one.frame}, {_seconds(one.release_us)}: {one.graph} was {duration(one.amount)} late"
         for one in found.late
@@ -444,6 +446,24 @@ def overview_text(found: Overview, look: Look = WIDE) -> str:
     parts += [fill(printable(line), columns, "  ") + "\n" for line in lines]
     parts += [f"ask: leo-runtime explain {quote(found.run)} --frame {frame}\n" for frame in _worth_asking(found)]
     return "".join(parts)
+
+
+def _loaded(loaded: Sequence[Loaded], look: Look) -> str:
+    header = ("weights", "for", "to", "kB", "loads", "in all MB", "mJ", "made room")
+    rows = [
+        (
+            one.label,
+            ", ".join(one.stages),
+            one.target,
+            f"{one.bytes / 1000:.1f}",
+            one.loads,
+            f"{one.loads * one.bytes / 1e6:.3g}",
+            millijoules(one.nj),
+            one.evicted,
+        )
+        for one in loaded
+    ]
+    return table(header, rows, look)
 
 
 def _run_title(found: Overview) -> str:
@@ -518,6 +538,7 @@ def overview_figures(found: Overview) -> dict[str, Any]:
         "failed": [asdict(one) for one in found.reasons],
         "tightest": None if found.tightest is None else asdict(found.tightest),
         "dearest": None if found.dearest is None else asdict(found.dearest),
+        "loaded": [asdict(one) for one in found.loaded],
         "not_in_log": list(found.missing),
     }
 

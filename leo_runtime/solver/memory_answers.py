@@ -70,9 +70,14 @@ def reason(memory: Memory, frame: str | None) -> str:
     for stage in memory.problem.stages:
         if any(map(memory.possible, stage.modes)):
             continue
-        where = ", ".join(dict.fromkeys(f"`{mode.resource}`" for mode in stage.modes))
-        if not any(map(memory.reachable, stage.modes)):
+        needs: dict[str, int] = {}
+        for mode in filter(memory.reachable, stage.modes):
+            needed = memory.needed_bytes(mode)
+            needs[mode.resource] = min(needs.get(mode.resource, needed), needed)
+        if not needs:
+            where = ", ".join(dict.fromkeys(f"`{mode.resource}`" for mode in stage.modes))
             return f"rule 8: no loader brings the weights of `{stage.name}` to where it can run ({where})"
+        where = ", ".join(f"`{one}` ({needed} bytes for {memory.caps[one]})" for one, needed in needs.items())
         return f"rule 5: `{stage.name}` and its weights are more than there is memory on {where}"
     if frame is not None:
         return frame

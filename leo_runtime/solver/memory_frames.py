@@ -88,8 +88,11 @@ class Memory:
     def possible(self, mode: MemoryMode) -> bool:
         """Whether a mode's weights can be where it runs, and fit there beside its own memory."""
         cap = self.caps[mode.resource]
-        held = mode.memory_bytes + sum(self.sizes[label] for label in mode.weights)
-        return self.reachable(mode) and (cap is None or held <= cap)
+        return self.reachable(mode) and (cap is None or self.needed_bytes(mode) <= cap)
+
+    def needed_bytes(self, mode: MemoryMode) -> int:
+        """A mode's own memory, and its weights."""
+        return mode.memory_bytes + sum(self.sizes[label] for label in mode.weights)
 
     def reachable(self, mode: MemoryMode) -> bool:
         """Whether a mode's weights can be where it runs."""

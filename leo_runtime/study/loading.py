@@ -17,6 +17,7 @@ from leo_runtime.recordings.recording import NOTHING_SECONDS, Recording, check_l
 from leo_runtime.replay.compare import Case, Placing, placing_on, require_as_it_runs, require_placing
 from leo_runtime.replay.identity import Span
 from leo_runtime.replay.inputs import model_digests, samples_digest
+from leo_runtime.replay.regret import require_best_plan
 from leo_runtime.replay.replay import check_files, streams_read
 from leo_runtime.runtime.planners import require_loading
 from leo_runtime.solver.preferences import PREFER
@@ -29,7 +30,7 @@ from leo_runtime.version import VERSION
 if TYPE_CHECKING:
     from leo_runtime.documents.workload import Workload
 
-ROWS_FORMAT = 4
+ROWS_FORMAT = 5
 """Goes up where the same inputs give another row."""
 MOST_CHANGED = 64
 """How many changed sets of documents are kept."""
@@ -75,6 +76,8 @@ class Loader:
             require_takes_limit(one, placing.limit_nodes)
         done, recording, documents = self._documents(cell)
         placing = placing_on(placing, done.hardware)
+        if REGRET in self._study.measure:
+            require_best_plan(done.hardware)
         if one.function is None:
             require_placing(placing, done.hardware)
         else:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+from collections import Counter
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from leo_runtime.documents.changes import ALREADY
 from leo_runtime.errors import LeoError
 from leo_runtime.progress import Progress
 from leo_runtime.study.cells import Cell, cells, with_solvers
@@ -51,7 +53,7 @@ def plan(study: Study, folder: Path, progress: Progress = lambda *_: None) -> Pl
     Raises `DocumentError` for a wrong study, also one that shows columns that no row will have.
     """
     loader, found, wrong = Loader(study, folder), [], {}
-    notes: dict[str, None] = {}
+    notes: Counter[str] = Counter()
     names = Names()
     all_cells = cells(study)
     for cell in all_cells:
@@ -64,9 +66,12 @@ def plan(study: Study, folder: Path, progress: Progress = lambda *_: None) -> Pl
             continue
         found.append(ready.inputs)
         names.add(ready.documents, ready.case.workload, ready.case.hardware)
-        notes.update(dict.fromkeys(ready.notes))
+        notes.update(dict.fromkeys(ready.notes, 1))
     names.check(study)
-    return Planned(study, folder, all_cells, tuple(found), wrong, tuple(notes))
+    # A value of an axis that is there without the study, too, is what the others are compared with.
+    can_run = len(found) - len(wrong)
+    told = tuple(note for note, times in notes.items() if times == can_run or not note.endswith(ALREADY))
+    return Planned(study, folder, all_cells, tuple(found), wrong, told)
 
 
 @dataclass(frozen=True, slots=True)

@@ -163,19 +163,20 @@ class Judging:
         before = len(self.asked)
         self.asked |= dict.fromkeys(points)
         inputs, wrong = list(self.planned.inputs), dict(self.planned.wrong)
-        new_wrong: dict[int, LeoError] = {}
+        # Of this generation alone: what failed in an earlier one is not run again for it.
+        new_inputs, new_wrong = [""] * len(inputs), dict[int, LeoError]()
         for number in (point + k * study.points for k in range(study.repetitions) for point in points):
             try:
                 ready = self._loader.ready(self.planned.cells[number])
             except LeoError as error:
                 new_wrong[number] = error
                 continue
-            inputs[number] = ready.inputs
+            inputs[number] = new_inputs[number] = ready.inputs
             self._names.add(ready.documents, ready.case.workload, ready.case.hardware)
         if not before:
             self._names.check(study)
         self.planned = replace(self.planned, inputs=tuple(inputs), wrong=wrong | new_wrong)
-        generation = replace(self.planned, wrong=new_wrong)
+        generation = replace(self.planned, inputs=tuple(new_inputs), wrong=new_wrong)
 
         def progress(name: str, done: int, steps: int) -> None:
             """A generation's part of the budget."""

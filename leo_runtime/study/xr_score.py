@@ -9,7 +9,8 @@ with published ones, since this is decided here:
 - E is taken to be in mJ, since that code names no unit where it scores; EN is at least 0.
 - A frame without an answer counts once. That code divides the sum by all frames before it takes the part answered.
 - A late answer is waited for, and scores next to nothing. That code drops what has not begun by its deadline.
-- What a gate ended was not asked for. Energy is that of runs, split evenly among pipelines that share one.
+- What a gate ended was not asked for. Energy is that of runs, split evenly among pipelines, and frames of a batch, that
+  share one.
 """
 
 from __future__ import annotations
@@ -52,16 +53,17 @@ class XrScore:
 
     def frame(self, ended: FrameResult, _settled_us: int, /) -> None:
         """Score its answers."""
-        asked = [one.graph for one in ended.graphs]
-        energies = dict.fromkeys(asked, 0.0)
+        energies = {(one.graph, one.number): 0.0 for one in ended.graphs}
         for run in ended.stages:
-            shared = [graph for graph in self._stages[ended.jobs[run.stage].stage] if graph in energies]
-            for graph in shared:
-                energies[graph] += run.nj / len(shared)
+            job = ended.jobs[run.stage]
+            readers = [(graph, number) for graph in self._stages[job.stage] for number in job.frames]
+            shared = [reader for reader in readers if reader in energies]
+            for reader in shared:
+                energies[reader] += run.nj / len(shared)
         for one in ended.graphs:
             if one.outcome == "done":
                 self._answered[one.graph] += 1
-                self._sums[one.graph] += answer_score(one.end_us - one.deadline_us, energies[one.graph])
+                self._sums[one.graph] += answer_score(one.end_us - one.deadline_us, energies[one.graph, one.number])
             elif one.outcome == "failed":
                 self._dropped[one.graph] += 1
 
