@@ -56,10 +56,11 @@ def test_a_wrong_file_is_refused_with_its_line(tmp_path: Path, text: str, says: 
 
 
 def test_any_changed_byte_is_read_or_refused_with_the_file(tmp_path: Path) -> None:
-    raw = ";\n".join(RECORDS[:8]).encode()
+    raw = ";\n".join(RECORDS[:3]).encode()
     refused = 0
+    values = (0, 10, ord(";"), ord(","), ord("9"), ord("e"), 0xFF)
     for place in range(len(raw)):
-        for value in {0, 10, ord(";"), ord(","), ord("9"), ord("e"), 0xFF, raw[place] ^ 1}:
+        for value in {*values[place % 2 :: 2], raw[place] ^ 1}:
             (tmp_path / "raw.txt").write_bytes(raw[:place] + bytes([value]) + raw[place + 1 :])
             try:
                 found = read_stream(tmp_path / "raw.txt", STREAM)

@@ -230,6 +230,8 @@ def beside(case: Case, time: Time, placing: Placing, policies: Sequence[str] | N
         ways = ((time == "real", placing), (placing.batch > 1, replace(placing, batch=1)))
         own = (*ways, (placing.stages_of_windows > 0, alone))
         others = [*(way for is_other, way in own if is_other), *others]
+    if not others:
+        return ()
     totals = []
     once = SharedKernels(case.hardware)
     try:
