@@ -412,6 +412,8 @@ def test_the_voice_gate_on_the_shipped_recordings() -> None:
     kernel = load("voice_gate", [np.zeros(16_000, np.float32)])
     for name in shipped.recordings():
         recording = shipped.recording(name)
+        if "mic" not in {stream.name for stream in recording.manifest.streams}:
+            continue
         labels = [label for label in recording.manifest.labels if label.stream == "mic"]
         for end_us in range(1_000_000, recording.duration_us, 250_000):
             middle = {one.label for one in labels if one.start_us < end_us - 250_000 and one.end_us > end_us - 750_000}
