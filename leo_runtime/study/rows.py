@@ -83,7 +83,7 @@ COLUMNS: Mapping[str, str] = {
     "battery_s": "how long the machine's battery lasts at this power, where it says what that holds",
     "derived.NAME": "a figure that the study reckons from others (`derived`); nothing where one of those is missing",
 }
-"""What each column means. `docs/studies.md` has it, too."""
+"""What each column means. `docs/study-document.md` has it, too."""
 
 LOWER_IS_BETTER = (
     *("late", "failed", "misses", "graph_late", "graph_failed", "graph_misses"),
