@@ -6,6 +6,7 @@ import socket
 import threading
 from collections.abc import Iterator
 from http.client import HTTPConnection
+from io import BytesIO
 from types import ModuleType
 from typing import Any
 
@@ -14,6 +15,8 @@ import pytest
 
 from leo_runtime.backend.open_inference import JSON_LENGTH, Tensor, read_answer, request_message
 from leo_runtime.documents.workload import Workload
+from leo_runtime.errors import InputError
+from leo_runtime.serving.http_head import read_head
 from leo_runtime.serving.remembered import Remembered
 from servers import PATIENCE_S, Serving, module_of, serving, talk, until, write_workload
 
@@ -337,6 +340,14 @@ def test_what_is_no_request_is_refused_and_hung_up_on(served: Serving, sent: byt
     answer = talk(served.address, sent)
     assert answer.startswith(b"HTTP/1.1 %d " % status)
     assert b"Connection: close" in answer and b"Traceback" not in answer
+
+
+def test_a_header_of_blanks_takes_no_longer_than_another() -> None:
+    """With a pattern that could share them out in many ways it was hours."""
+    with pytest.raises(InputError, match="header 1 is none"):
+        read_head(BytesIO(b"GET / HTTP/1.1\r\nA:" + b" " * 15_000 + b"\x01\r\n\r\n"))
+    head = read_head(BytesIO(b"GET / HTTP/1.1\r\nA: \t b c \t\r\nB:\r\nC: " + b" " * 15_000 + b"\n\n"))
+    assert head is not None and head.headers == {"a": "b c", "b": "", "c": ""}
 
 
 def test_a_connection_takes_one_request_after_another(served: Serving) -> None:
