@@ -6,6 +6,7 @@ from random import Random
 
 import numpy as np
 import pytest
+from pydantic import ValidationError
 
 from leo_runtime.errors import RecordingError
 from leo_runtime.recordings.links import LinkFile, LinkSample, read_links
@@ -135,10 +136,18 @@ link_files = [
     )
 
 
-@pytest.mark.parametrize("form", ["rates", "mahimahi"])
+WHOLE = {
+    "rates": "\n".join(f"{k / 3} {k % 7}" for k in range(50)),
+    "mahimahi": "\n".join(map(str, range(50))),
+    "g-nettrack": "Timestamp,State,DL_bitrate,UL_bitrate\n"
+    + "\n".join(f"2019.12.16_13.40.{k:02},D,{k * 9},{k % 7}" for k in range(20)),
+}
+
+
+@pytest.mark.parametrize("form", WHOLE)
 def test_damaged_traces_are_read_or_refused(tmp_path: Path, form: str) -> None:
     rng = Random(0)
-    whole = "\n".join(str(k) if form == "mahimahi" else f"{k / 3} {k % 7}" for k in range(50)).encode()
+    whole, more = WHOLE[form].encode(), {"direction": "up"} if form == "g-nettrack" else {}
     for _ in range(1_000):
         raw = bytearray(whole)
         for _ in range(rng.choice((1, 2, 5))):
@@ -146,6 +155,70 @@ def test_damaged_traces_are_read_or_refused(tmp_path: Path, form: str) -> None:
             raw[at : at + rng.randrange(3)] = rng.randbytes(rng.randrange(3))
         (tmp_path / "x").write_bytes(raw)
         try:
-            read_links(tmp_path / "x", link(form), 60_000_000)
+            read_links(tmp_path / "x", link(form, **more), 60_000_000)
         except RecordingError as error:
             assert "\n" not in str(error)
+
+
+NETTRACK = """\
+Timestamp,Longitude,Latitude,Speed,State,DL_bitrate,UL_bitrate,PINGAVG
+2019.12.16_23.59.57,-8.4,51.8,0,I,12,3,-
+2019.12.16_23.59.58,-8.4,51.8,0,D,8000,800,-
+2019.12.16_23.59.58,-8.4,51.8,0,D,16000,800,31
+2019.12.16_23.59.59,-8.4,51.8,0,D,-,800,-
+2019.12.17_00.00.00,-8.4,51.8,0,D,0,1600.5,-
+2019.12.17_00.00.20,-8.4,51.8,0,D,4000,800,-
+"""
+
+
+def test_logs_of_phones_are_read_in_the_direction_that_is_said(tmp_path: Path) -> None:
+    down = changes(tmp_path, NETTRACK, 60_000_000, "g-nettrack", direction="down")
+    assert down == [(0, 1_500_000), (2_000_000, None), (22_000_000, 500_000)]
+    up = changes(tmp_path, NETTRACK, 60_000_000, "g-nettrack", direction="up")
+    assert up == [(0, 100_000), (2_000_000, 200_062), (22_000_000, 100_000)]
+    assert read_links(tmp_path / "x", link("g-nettrack", direction="down"), 60_000_000).repairs == (
+        "rows when nothing was loaded are left out: 1",
+        "rows without a known DL_bitrate are left out: 1",
+        "rows of a second that has one already are put together, as their mean: 1",
+        "gaps of more than 5 s, where the rate before them holds: 1, 20 s",
+    )
+
+
+def test_logs_of_phones_may_begin_anew_and_have_other_columns(tmp_path: Path) -> None:
+    text = "\ufeff UL_bitrate , Timestamp\n8,2020.02.29_10.00.00\n16,2020.02.29_10.00.01\n\n"
+    found = changes(tmp_path, text, 3_000_000, "g-nettrack", direction="up", repeat=True)
+    assert found == [(0, 1000), (1_000_000, 2000), (2_000_000, 1000), (3_000_000, 2000)]
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("", "x:1: has no column `Timestamp`"),
+        ("0 8\n", "x:1: has no column `Timestamp`"),
+        ("Timestamp,DL_bitrate\n", "x:1: has no column `UL_bitrate`"),
+        ("Timestamp,UL_bitrate,UL_bitrate\n", "x:1: has more than one column `UL_bitrate`"),
+        ("Timestamp,UL_bitrate,State\n2019.12.16_13.40.04,5,I\n", "x: holds no rates"),
+        ("Timestamp,UL_bitrate\n2019.12.16_13.40.04\n", "x:2: has 1 columns of 2"),
+        ("Timestamp,UL_bitrate\n2019.13.16_13.40.04,5\n", "x:2: Timestamp is no time: `2019.13.16_13.40.04`"),
+        ("Timestamp,UL_bitrate\n1576503604,5\n", "x:2: Timestamp is no time: `1576503604`"),
+        ("Timestamp,UL_bitrate\n2019.12.16_13.40.04,-5\n", "x:2: UL_bitrate is no rate: `-5`"),
+        ("Timestamp,UL_bitrate\n2019.12.16_13.40.04,nan\n", "x:2: UL_bitrate is no rate: `nan`"),
+        (
+            "Timestamp,UL_bitrate\n2019.12.16_13.40.04,5\n2019.12.16_13.40.03,5\n",
+            "x:3: time goes back, to 2019-12-16 13:40:03 after 2019-12-16 13:40:04",
+        ),
+        ("Timestamp,UL_bitrate\n2019.12.16_13.40.04,5\n2029.12.16_13.40.04,5\n", "x: lasts 3.15619e"),
+        ("Timestamp,UL_bitrate\n" + '"' + "x" * 200_000, "x: cannot be read as a network trace"),
+    ],
+)
+def test_what_is_no_log_of_a_phone_is_refused_with_the_line(tmp_path: Path, text: str, says: str) -> None:
+    with pytest.raises(RecordingError) as told:
+        changes(tmp_path, text, 1_000_000, "g-nettrack", direction="up")
+    assert says in str(told.value)
+    assert "network trace" in says or told.value.hint
+
+
+@pytest.mark.parametrize(("form", "more"), [("g-nettrack", {}), ("rates", {"direction": "up"})])
+def test_a_direction_is_said_of_traces_that_have_both(form: str, more: dict[str, object]) -> None:
+    with pytest.raises(ValidationError, match="direction"):
+        link(form, **more)

@@ -1,8 +1,9 @@
 """What links could do while a recording was made: samples in the manifest, and the network traces that give them.
 
-Two forms of traces are read. `rates`: a line is `seconds Mbit/s`, which holds from then on (Riiser et al., Oboe,
+Three forms of traces are read. `rates`: a line is `seconds Mbit/s`, which holds from then on (Riiser et al., Oboe,
 Puffer and others are published so). `mahimahi`: a line is the millisecond at which one packet of 1500 bytes may pass,
 given again for each further one; at its end the trace begins anew (Netravali et al., USENIX ATC 2015).
+`g-nettrack`: what that logger writes on phones, see `g_nettrack`.
 """
 
 from __future__ import annotations
@@ -12,16 +13,17 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 import numpy as np
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from leo_runtime.documents.hardware import Hardware
 from leo_runtime.documents.paths import ALL, Operation, first_name, link_names, operation, scaled, whole
 from leo_runtime.errors import InputError, RecordingError
+from leo_runtime.recordings.g_nettrack import read_g_nettrack
 from leo_runtime.recordings.reader import without_path
-from leo_runtime.schema import MAX_QUANTITY, Name, Positive, Quantity, Value
+from leo_runtime.schema import MAX_QUANTITY, Name, Positive, Quantity, Value, reject
 
 _PACKET_BYTES = 1500
 _MOST_SECONDS = 1e8
@@ -46,16 +48,26 @@ class LinkFile(Value):
     """A network trace beside the manifest: what a link could do, as samples are read from it."""
 
     file: Name
-    format: Literal["rates", "mahimahi"]
-    """`rates`: lines of `seconds Mbit/s`; `mahimahi`: lines of the ms at which a packet of 1500 bytes may pass."""
+    format: Literal["rates", "mahimahi", "g-nettrack"]
+    """`rates`: lines of `seconds Mbit/s`; `mahimahi`: lines of the ms at which a packet of 1500 bytes may pass;
+    `g-nettrack`: the CSV of that logger, with columns Timestamp, DL_bitrate and UL_bitrate in kbit/s."""
     source: Name
     target: Name
     latency_us: Quantity
     """One way: traces do not tell of it."""
     repeat: bool = False
-    """Of `rates`: it begins anew at its end; else its last value stays. A `mahimahi` always does."""
+    """It begins anew at its end; else its last value stays. A `mahimahi` always does."""
+    direction: Literal["up", "down"] | None = None
+    """Of `g-nettrack`, which has both: the rates that are read, `up` from the phone, `down` to it."""
     step_us: Annotated[int, Field(ge=1_000, le=MAX_QUANTITY)] = 1_000_000
     """Of `mahimahi`: the packets of so long together are a rate; the link is down where there are none."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if (self.direction is None) == (self.format == "g-nettrack"):
+            said = "wants a direction" if self.direction is None else "has no direction to choose"
+            reject(f"a trace of the format {self.format} {said}", "$.direction", self.direction)
+        return self
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +84,14 @@ def read_links(path: Path, link: LinkFile, lasts_us: int) -> LinkData:
     Raises `RecordingError` where it cannot be read, with the line.
     """
     repairs: list[str] = []
-    changes = _mahimahi(path, link, lasts_us) if link.format == "mahimahi" else _rates(path, link, lasts_us, repairs)
+    if link.format == "mahimahi":
+        changes = _mahimahi(path, link, lasts_us)
+    elif link.direction is not None:
+        seconds, mbit_per_s, told = read_g_nettrack(path, link.direction)
+        repairs += told
+        changes = _held(path, link, lasts_us, seconds, mbit_per_s)
+    else:
+        changes = _held(path, link, lasts_us, *_rates(path, repairs))
     samples: list[LinkSample] = []
     for time_us, bytes_per_s in changes:
         if samples and samples[-1].bytes_per_s == bytes_per_s:
@@ -103,9 +122,10 @@ def _lines(path: Path) -> Iterator[tuple[int, str]]:
         raise RecordingError(f"{path}: cannot be read as a network trace ({without_path(error)})") from None
 
 
-def _rates(path: Path, link: LinkFile, lasts_us: int, repairs: list[str]) -> Iterator[tuple[int, int | None]]:
+def _rates(path: Path, repairs: list[str]) -> tuple[list[float], list[float]]:
+    """Seconds from the start, not falling, and the Mbit/s from then on."""
     times: list[float] = []
-    rates: list[int | None] = []
+    rates: list[float] = []
     first = 0.0
     for number, line in _lines(path):
         cells = re.split(r"[\s,;]+", line.strip(",; \t"))
@@ -128,9 +148,17 @@ def _rates(path: Path, link: LinkFile, lasts_us: int, repairs: list[str]) -> Ite
                 f"{path}:{number}: time goes back, to {seconds:g} s after {times[-1]:g} s", hint="sort its lines"
             )
         times.append(seconds)
-        rates.append(max(1, round(mbit_per_s * 1e6 / 8)) if mbit_per_s > 0 else None)
+        rates.append(mbit_per_s)
     if not times:
         raise RecordingError(f"{path}: holds no rates", hint="lines of `seconds Mbit/s`")
+    return times, rates
+
+
+def _held(
+    path: Path, link: LinkFile, lasts_us: int, times: Sequence[float], mbit_per_s: Sequence[float]
+) -> Iterator[tuple[int, int | None]]:
+    """When the rate changes, in us, and to how many bytes a second: each holds until the next, None where it is 0."""
+    rates = [max(1, round(rate * 1e6 / 8)) if rate > 0 else None for rate in mbit_per_s]
     whole = times[-1] + (times[-1] - times[-2] if len(times) > 1 else 0.0)
     if link.repeat and whole * 1e6 < 1:
         raise RecordingError(f"{path}: lasts no time, so that it cannot be repeated", hint="leave out `repeat`")

@@ -95,6 +95,11 @@ def write_mahimahi(path: Path) -> None:
     path.write_text("".join(f"{number * number // 9}\n" for number in range(200)))
 
 
+def write_g_nettrack(path: Path) -> None:
+    rows = (f"2019.12.16_13.{number // 60:02}.{number % 60:02},D,{number * 9},{number % 7}\n" for number in range(200))
+    path.write_text("Timestamp,State,DL_bitrate,UL_bitrate\n" + "".join(rows))
+
+
 def read_camera(path: Path) -> bool:
     stream = RecordedStream(name="eye", kind="camera", file=path.name, rate_hz=10, channels=3, height_px=8, width_px=8)
     found = read_stream(path.parent if path.suffix == ".png" else path, stream)
@@ -111,9 +116,10 @@ def read_messages(path: Path) -> bool:
 
 
 def read_trace(path: Path) -> bool:
-    form = "mahimahi" if path.suffix == ".mahimahi" else "rates"
+    form = path.suffix[1:]
+    direction = ', "direction": "down"' if form == "g-nettrack" else ""
     link = LinkFile.model_validate_json(
-        f'{{"file": "x", "format": "{form}", "source": "a", "target": "b", "latency_us": 1, "repeat": true}}'
+        f'{{"file": "x", "format": "{form}", "source": "a", "target": "b", "latency_us": 1, "repeat": true{direction}}}'
     )
     return bool(read_links(path, link, 60_000_000).repairs)
 
@@ -129,6 +135,7 @@ FORMATS: dict[str, tuple[Callable[[Path], None], Callable[[Path], bool], tuple[s
     "x.db3": (write_db3, read_messages, ("rosbags",)),
     "x.rates": (write_rates, read_trace, ()),
     "x.mahimahi": (write_mahimahi, read_trace, ()),
+    "x.g-nettrack": (write_g_nettrack, read_trace, ()),
 }
 """By a file's name: what writes it, what reads it and says whether something was mended, and the packages it needs."""
 
