@@ -2,6 +2,8 @@
 
 import re
 import signal
+import subprocess
+import sys
 from contextlib import closing
 from pathlib import Path
 
@@ -53,6 +55,28 @@ def test_what_cannot_be_served_is_said(
     path = write_workload(tmp_path / "served")
     assert main(["serve", str(path), *arguments]) == 2
     assert says in capsys.readouterr().err
+
+
+def test_a_key_with_a_password_is_refused_and_not_asked_for(tmp_path: Path) -> None:
+    """Of a terminal, and where there is none of its input, openssl would ask for the password, and wait."""
+    key, certificate = str(tmp_path / "key.pem"), str(tmp_path / "c.pem")
+    command = (
+        "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -days 2 -subj /CN=x -passout pass:long"
+    )
+    try:
+        subprocess.run([*command.split(), "-keyout", key, "-out", certificate], check=True, capture_output=True)
+    except FileNotFoundError:
+        pytest.skip("openssl is not installed")
+    served = [str(write_workload(tmp_path / "served")), "--bind", "127.0.0.1:0"]
+    made = subprocess.run(
+        [sys.executable, "-m", "leo_runtime", "serve", *served, "--tls-cert", certificate, "--tls-key", key],
+        input="wrong\n",
+        capture_output=True,
+        text=True,
+        start_new_session=True,
+    )
+    assert made.returncode == 2 and "the key is the certificate's and has no password" in made.stderr
+    assert "Enter" not in made.stdout + made.stderr
 
 
 @pytest.mark.parametrize("bind", ["8080", "x:y", ":8080", "x:99999"])

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 from leo_runtime.backend.open_inference import JSON_LENGTH, Tensor, read_answer, request_message
+from leo_runtime.clock import VirtualClock
 from leo_runtime.documents.workload import Workload
 from leo_runtime.errors import InputError
 from leo_runtime.serving.http_head import read_head
@@ -485,6 +486,18 @@ def test_who_sends_byte_by_byte_is_hung_up_on(workload: Workload) -> None:
             own.close()
         assert ask(one, "GET", "/v2")[0] == 200
         assert one.refused() == {"slow": 2}
+
+
+def test_patience_is_for_the_whole_request(workload: Workload) -> None:
+    with serving(workload) as one:
+        one.server._clock = clock = VirtualClock()
+        with socket.create_connection(one.address, PATIENCE_S) as own:
+            own.sendall(b"POST /v2/models/level/infer HTTP/1.1\r\n")
+            until(lambda: [c.until_us for c in one.server._connections] == [10_000_000])
+            clock.wait_until_us(9_000_000)
+            own.sendall(b"Expect: 100-continue\r\nContent-Length: 2\r\n\r\n")
+            assert own.recv(100) == b"HTTP/1.1 100 Continue\r\n\r\n"
+            assert [c.until_us for c in one.server._connections] == [10_000_000]
 
 
 def test_where_too_many_are_connected_the_idle_make_room(workload: Workload) -> None:

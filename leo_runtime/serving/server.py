@@ -197,7 +197,6 @@ class Server:
         self._waits(one, limits.patience_s)
 
         def read_body(length: int) -> bytes:
-            self._waits(one, limits.patience_s)
             try:
                 if expects:
                     one.socket.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
@@ -273,7 +272,7 @@ def tls_context(certificate: Path, key: Path) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     try:
-        context.load_cert_chain(certificate, key)
+        context.load_cert_chain(certificate, key, password="")  # Without one it would ask the terminal.
     except OSError as error:  # Those of ssl are such, too.
         raise InputError(
             f"the certificate {certificate} with the key {key} cannot be used ({error.strerror or error})",
