@@ -5,7 +5,7 @@ import socket
 import subprocess
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,6 +13,8 @@ import numpy as np
 import pytest
 
 from leo_backends.remote.backend import RemoteKernel, _Input
+from leo_backends.remote.options import RemoteOptions, place_of
+from leo_backends.remote.pool import Pool
 from leo_runtime.backend import Abandonable, Backend, TimedKernel, registry
 from leo_runtime.backend.open_inference import Tensor, answer_message
 from leo_runtime.documents.binding import BoundStage
@@ -20,7 +22,7 @@ from leo_runtime.documents.hardware import Processor
 from leo_runtime.documents.workload import Workload
 from leo_runtime.errors import DeviceUnavailableError, DocumentError, KernelError, LeoError
 from leo_runtime.frame.lower import merge
-from leo_runtime.operators.definition import Keeping, Work
+from leo_runtime.operators.definition import Keeping, Output, Work
 from servers import PATIENCE_S, Serving, free_port, module_of, remote, serving, until, write_workload
 
 SIGNAL = np.linspace(-1, 1, 100, dtype=np.float32)
@@ -242,6 +244,99 @@ def test_damaged_answers_are_errors_in_words_or_right(workload: Workload) -> Non
                 assert str(error).isprintable() and len(str(error)) < 1_000
                 wrong += 1
     assert wrong > 12 and right > 4
+
+
+@contextmanager
+def running(run: Callable[[socket.socket], None]) -> Iterator[tuple[str, list[int]]]:
+    """A server that has `louder`, and does this where it is to be run; its URL, and an entry for each connection."""
+    said = {
+        b"GET /v2 ": b'{"name":"a\\u001b[2J","version":"1","extensions":["binary_tensor_data","leo_stages"]}',
+        b"GET /v2/models/": b'{"name":"louder","inputs":[{"name":"input_0","datatype":"FP32","shape":[100]}]}',
+    }
+    connections: list[int] = []
+
+    def answer(own: socket.socket) -> None:
+        connections.append(1)
+        while request := own.recv(1 << 16):
+            body = next((body for begin, body in said.items() if request.startswith(begin)), None)
+            if body is None:
+                run(own)
+            else:
+                own.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
+
+    with answering(answer) as url:
+        yield url, connections
+
+
+def test_an_answer_that_comes_byte_by_byte_takes_no_longer(workload: Workload) -> None:
+    sent: list[int] = []
+    ended = threading.Event()
+
+    def run(own: socket.socket) -> None:
+        with suppress(OSError):
+            while len(sent) < 10_000 and not ended.wait(0.005):
+                own.sendall(b"H")
+                sent.append(1)
+
+    with running(run) as (url, _), closing(remote(url, timeout_s=0.1)) as backend:
+        kernel = backend.load(stage(workload, "louder"), "twice")
+        with pytest.raises(DeviceUnavailableError, match="was silent for too long"):
+            kernel([SIGNAL])
+        ended.set()
+        assert 0 < len(sent) < 1_000
+
+
+@pytest.mark.parametrize(
+    ("head", "request_id", "says"),
+    [
+        (b"", "other-1", "it is the answer to 'other-1', not to '[0-9a-f]+-[01]'"),
+        (b"HTTP/1.1 103 Early Hints\r\n\r\n", "", "answered 103 before the answer"),
+    ],
+)
+def test_an_answer_to_something_else_is_none(workload: Workload, head: bytes, request_id: str, says: str) -> None:
+    message = answer_message("louder", "1", [Tensor("louder", SIGNAL)], [False], request_id)
+    whole = head + b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % message.size + message.json
+    with running(lambda own: own.sendall(whole)) as (url, connections), closing(remote(url)) as backend:
+        kernel = backend.load(stage(workload, "louder"), "twice")
+        for _ in range(2):
+            with pytest.raises(KernelError, match=says):
+                kernel([SIGNAL])
+        assert len(connections) == 2, "what comes by the first may be of other requests, too"
+
+
+def test_outputs_go_by_their_names_where_these_are_the_same(workload: Workload, served: Serving) -> None:
+    several = replace(stage(workload, "louder"), several=(Output("a", (1,)), Output("b", (1,))))
+    one, two = np.ones(1, np.float32), np.full(1, 2, np.float32)
+    with closing(remote(served.url)) as backend:
+        own = backend._backend  # type: ignore[attr-defined]  # behind the guard
+        for names, first in (("ab", 1), ("ba", 2), ("xy", 1), ("aa", 1)):
+            value = own._value(several, [Tensor(names[0], one), Tensor(names[1], two)])
+            assert (value["a"].item(), value["b"].item()) == (first, 3 - first)
+
+
+def test_a_request_that_was_not_sent_as_a_whole_is_the_last_of_its_connection() -> None:
+    ended = threading.Event()
+    connections: list[int] = []
+
+    def answer(own: socket.socket) -> None:
+        connections.append(1)
+        own.recv(1_000)
+        own.sendall(b"HTTP/1.1 413 No\r\nContent-Length: 0\r\n\r\n")
+        ended.wait(PATIENCE_S)
+
+    with answering(answer) as url:
+        place = place_of(RemoteOptions(url=url, timeout_s=0.1), "cloud")
+        with closing(Pool(place)) as pool:
+            assert pool.ask("POST", "/", (bytes(20_000_000),), once=True).status == 413
+            assert not pool._idle, "to the server what comes next by it would be the rest of the body"
+            ended.set()
+            assert pool.ask("GET", "/").status == 413
+    assert len(connections) == 2
+
+
+def test_what_a_server_calls_itself_is_shown_without_what_a_terminal_obeys() -> None:
+    with running(lambda _: None) as (url, _), closing(remote(url)) as backend:
+        assert backend.driver == "a\\x1b[2J 1"  # type: ignore[attr-defined]  # one that names its driver
 
 
 def test_a_server_that_is_silent_is_unavailable() -> None:

@@ -74,10 +74,12 @@ class Request:
     request_id: str = ""
 
 
-def request_message(inputs: Sequence[Tensor], outputs: Sequence[str] = (), *, binary: bool = True) -> Message:
+def request_message(
+    inputs: Sequence[Tensor], outputs: Sequence[str] = (), *, binary: bool = True, request_id: str = ""
+) -> Message:
     """The request for these outputs, or for all. Raises `InputError` for a type that the protocol has not."""
     listed, parts = _listed(inputs, [binary] * len(inputs))
-    said: dict[str, Any] = {"inputs": listed}
+    said: dict[str, Any] = ({"id": request_id} if request_id else {}) | {"inputs": listed}
     if outputs:
         said["outputs"] = [{"name": name, "parameters": {"binary_data": binary}} for name in outputs]
     elif binary:
@@ -116,9 +118,14 @@ def read_request(body: bytes, json_length: int | None) -> Request:
     return Request(inputs, tuple(names), tuple(wanted), all_binary, request_id)
 
 
-def read_answer(body: bytes, json_length: int | None) -> tuple[Tensor, ...]:
-    """The outputs that an answer's body holds. Raises `InputError` for whatever the protocol does not allow."""
+def read_answer(body: bytes, json_length: int | None, request_id: str = "") -> tuple[Tensor, ...]:
+    """The outputs that an answer's body holds. Raises `InputError` for whatever the protocol does not allow.
+
+    Nor may it be the answer to another request than that of `request_id`, where it says to which.
+    """
     said, binary = _read(body, json_length)
+    if request_id and (said.get("id") or request_id) != request_id:
+        raise InputError(f"it is the answer to {said['id']!r:.100}, not to {request_id!r}")
     return _tensors(said.get("outputs"), binary, "outputs")
 
 

@@ -21,7 +21,7 @@ from leo_runtime.backend.stage_identity import identity
 from leo_runtime.clock import WallClock
 from leo_runtime.documents.binding import BoundStage
 from leo_runtime.documents.hardware import Processor
-from leo_runtime.errors import DeviceUnavailableError, InputError, KernelError
+from leo_runtime.errors import DeviceUnavailableError, InputError, KernelError, printable
 from leo_runtime.operators.definition import shown
 from leo_runtime.operators.outputs import one_value
 
@@ -56,7 +56,7 @@ class RemoteBackend:
         extensions = extensions if isinstance(extensions, list) else []
         self._knows_stages = self._pool.remembers = STAGES in extensions
         self._binary = options.binary if options.binary is not None else BINARY in extensions
-        self.driver = f"{said.get('name', 'server')} {said.get('version', '')}".strip()[:200]
+        self.driver = printable(f"{said.get('name', 'server')} {said.get('version', '')}".strip()[:200])
         self._session, self._numbers = secrets.token_hex(8), count()
 
     def supports(self, stage: BoundStage, variant: str, /) -> bool:
@@ -85,15 +85,16 @@ class RemoteBackend:
 
     def infer(self, stage: BoundStage, path: str, inputs: Sequence[Tensor], call: Call) -> tuple[np.ndarray, Answer]:
         """The stage's output. Raises `KernelError`, `DeviceUnavailableError`."""
+        request_id = f"{self._session}-{next(self._numbers)}"
         try:
-            message = request_message(inputs, binary=self._binary)
+            message = request_message(inputs, binary=self._binary, request_id=request_id)
         except InputError as error:
             raise KernelError(f"stage `{stage.name}` cannot be sent ({error})", hint=error.hint) from None
         headers = {"Content-Type": "application/json"}
         if message.tensors:
             headers = {"Content-Type": "application/octet-stream", JSON_LENGTH: str(len(message.json))}
         if self._pool.remembers:
-            headers["Leo-Request-Id"] = f"{self._session}-{next(self._numbers)}"
+            headers["Leo-Request-Id"] = request_id
         size = stage.output_bytes() * (1 if self._binary else JSON_BYTES_PER_VALUE)
         answer = self._pool.ask(
             "POST",
@@ -107,8 +108,9 @@ class RemoteBackend:
         if answer.status != 200:
             raise self._pool.refused(answer, f"stage `{stage.name}` failed")
         try:
-            outputs = read_answer(answer.body, answer.json_length)
+            outputs = read_answer(answer.body, answer.json_length, request_id)
         except InputError as error:
+            self._pool.forget_idle()
             raise KernelError(f"stage `{stage.name}`: {self._pool.url} answered what is no answer ({error})") from None
         return self._value(stage, outputs), answer
 
@@ -118,6 +120,9 @@ class RemoteBackend:
             raise KernelError(
                 f"stage `{stage.name}` gives {len(promised)} arrays, the server {self._pool.url} gave {len(outputs)}"
             )
+        names = [output.name for output in promised]
+        if sorted(tensor.name for tensor in outputs) == sorted(names):  # Else they go by their order.
+            outputs = sorted(outputs, key=lambda tensor: names.index(tensor.name))
         arrays = []
         for tensor, output in zip(outputs, promised, strict=True):
             wanted = np.dtype(output.data_type if stage.several else "float32")
@@ -129,7 +134,7 @@ class RemoteBackend:
                     f"gave {array.dtype} of shape {shown(array.shape)}"
                 )
             arrays.append(array.astype(wanted, copy=False).reshape(output.shape))
-        return one_value(arrays, [output.name for output in promised])
+        return one_value(arrays, names)
 
     def _first_asked(self, what: str, most_s: float) -> dict[str, Any]:
         """What the server says of itself, once it is there. Raises as `_asked` does."""

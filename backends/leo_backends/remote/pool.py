@@ -7,13 +7,15 @@ remembers requests by their ids, and gives the first run's answer.
 from __future__ import annotations
 
 import http.client
+import io
 import select
 import socket
 import ssl
 import threading
 from collections.abc import Mapping, Sequence
 from contextlib import closing, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any, cast
 
 from leo_backends.remote.options import Place
 from leo_runtime.backend.open_inference import JSON_LENGTH, read_json
@@ -129,7 +131,7 @@ class Pool:
                 may = (self.remembers or not once) if failed.was_sent else is_used
                 if attempt == 2 or not may or isinstance(failed.cause, TimeoutError):
                     raise self._unavailable(failed.cause)
-                self._forget_idle()
+                self.forget_idle()
             raise AssertionError("the second attempt returns or raises")
         finally:
             with self._lock:
@@ -142,7 +144,7 @@ class Pool:
             calls = list(self._calls)
         for call in calls:
             call.give_up()
-        self._forget_idle()
+        self.forget_idle()
 
     def refused(self, answer: Answer, what: str) -> LeoError:
         """Why the server did not do what it was asked for, in words."""
@@ -211,11 +213,12 @@ class Pool:
             connection.sendall(b"".join((self._head(method, path, headers, parts, left_us), *parts)))
         except OSError as error:
             with suppress(OSError, http.client.HTTPException, KernelError):  # It may have said why it takes no more.
-                connection.settimeout(LAST_WORDS_S)
-                return self._received(connection, method, most_bytes)
+                until_us = self._clock.now_us() + round(LAST_WORDS_S * 1e6)
+                # To this server the next request would be the rest of this one.
+                return replace(self._received(connection, method, most_bytes, until_us), closes=True)
             raise _FailedError(error, was_sent=False) from None
         try:
-            return self._received(connection, method, most_bytes)
+            return self._received(connection, method, most_bytes, until_us)
         except (OSError, http.client.HTTPException) as error:
             raise _FailedError(error, was_sent=True) from None
 
@@ -230,10 +233,13 @@ class Pool:
             lines.append(f"Content-Length: {sum(map(len, parts))}")
         return ("\r\n".join(lines) + "\r\n\r\n").encode("ascii")
 
-    def _received(self, connection: socket.socket, method: str, most_bytes: int) -> Answer:
+    def _received(self, connection: socket.socket, method: str, most_bytes: int, until_us: int) -> Answer:
         """The answer. Raises `OSError`, `HTTPException`, and `KernelError` for one of more bytes."""
-        with closing(http.client.HTTPResponse(connection, method=method)) as response:
+        stream = cast("socket.socket", _Until(connection, self._clock, until_us))  # It is asked for `makefile` alone.
+        with closing(http.client.HTTPResponse(stream, method=method)) as response:
             response.begin()
+            if response.status < 200:
+                raise KernelError(f"the server {self.url} answered {response.status} before the answer")
             length = response.length
             if length is not None and length > most_bytes:
                 raise KernelError(f"the server {self.url} answered {length} bytes, {most_bytes} at most were expected")
@@ -263,8 +269,8 @@ class Pool:
         with suppress(OSError):
             connection.close()
 
-    def _forget_idle(self) -> None:
-        """Others that were idle are as stale as the one that failed."""
+    def forget_idle(self) -> None:
+        """Others that were idle are as stale, or as much out of step, as the one that failed."""
         with self._lock:
             idle, self._idle = self._idle, []
         for connection in idle:
@@ -293,6 +299,30 @@ class Pool:
             f"the server {place.url} cannot be reached, or hung up ({printable(str(why))[:200]})",
             hint="is `leo-runtime serve` running there, and is the port open?",
         )
+
+
+class _Until(io.RawIOBase):
+    """What comes by a connection, all of it until one time: a server that sends byte by byte gains none."""
+
+    def __init__(self, connection: socket.socket, clock: WallClock, until_us: int) -> None:
+        super().__init__()
+        self._connection, self._clock, self._until_us = connection, clock, until_us
+
+    def makefile(self, _: str) -> io.BufferedReader:
+        """It, buffered. Closing that leaves the connection open."""
+        return io.BufferedReader(self)
+
+    def readable(self) -> bool:
+        """It is."""
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        """Raises `TimeoutError` when the time has come."""
+        left_us = self._until_us - self._clock.now_us()
+        if left_us <= 0:
+            raise TimeoutError
+        self._connection.settimeout(left_us / 1e6)
+        return self._connection.recv_into(buffer)
 
 
 class _FailedError(Exception):
