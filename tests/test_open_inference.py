@@ -2,6 +2,7 @@
 
 import json
 import random
+import tracemalloc
 from typing import Any
 
 import numpy as np
@@ -98,7 +99,7 @@ ONE = {"name": "x", "datatype": "FP32", "shape": [2], "data": [1, 2]}
         ({"inputs": [ONE | {"shape": [1] * 17}]}, "at most 16 axes"),
         ({"inputs": [ONE | {"shape": [3]}]}, "`shape` says"),
         ({"inputs": [ONE | {"data": None}]}, "neither `data`"),
-        ({"inputs": [ONE | {"data": ["a", "b"]}]}, "holds what FP32 has not"),
+        ({"inputs": [ONE | {"data": ["a", "b"]}]}, "not of numbers"),
         ({"inputs": [ONE | {"data": [True, False]}]}, "holds what FP32 has not"),
         ({"inputs": [ONE | {"data": [[1], [2, 3]]}]}, "ragged"),
         ({"inputs": [ONE | {"data": [10**400, 1]}]}, "holds what FP32 has not"),
@@ -109,7 +110,7 @@ ONE = {"name": "x", "datatype": "FP32", "shape": [2], "data": [1, 2]}
         ({"inputs": [ONE | {"parameters": {"binary_data_size": 8}}]}, "ends at byte 8"),
         ({"inputs": [ONE | {"parameters": {"binary_data_size": 7}}]}, "take 8 bytes"),
         ({"inputs": [ONE | {"parameters": {"binary_data_size": -8}}]}, "take 8 bytes"),
-        ({"inputs": [ONE | {"shape": [2**31, 2**31], "parameters": {"binary_data_size": 2**64}}]}, "ends at byte"),
+        ({"inputs": [ONE | {"shape": [2**20, 2**20], "parameters": {"binary_data_size": 2**42}}]}, "ends at byte"),
         ({"inputs": [ONE], "outputs": {"a": 1}}, "`outputs` is no list"),
         ({"inputs": [ONE], "outputs": ["y"]}, "no `name`"),
         ({"inputs": [ONE], "id": 3}, "`id` is no text"),
@@ -118,6 +119,36 @@ ONE = {"name": "x", "datatype": "FP32", "shape": [2], "data": [1, 2]}
 )
 def test_what_is_wrong_is_said(said: dict[str, Any], says: str) -> None:
     with pytest.raises(InputError, match=says):
+        read_request(json.dumps(said).encode(), None)
+
+
+@pytest.mark.parametrize("more", [{"parameters": {"binary_data_size": 0}}, {"data": []}])
+@pytest.mark.parametrize("shape", [[0, (1 << 32) - 1, (1 << 32) - 1], [1 << 31, 0, 1 << 31, 4]])
+def test_no_array_is_too_large_for_being_empty(shape: list[int], more: dict[str, Any]) -> None:
+    said = {"name": "a", "datatype": "FP64", "shape": shape, **more}
+    for kind, read in (("inputs", read_request), ("outputs", read_answer)):
+        text = json.dumps({kind: [said]}).encode()
+        with pytest.raises(InputError, match="which is larger than any array"):
+            read(text, len(text))
+
+
+def test_texts_are_refused_before_they_take_memory() -> None:
+    """As an array all are as long as the longest: these would be 4 GB."""
+    data = ["x" * 1_000_000] + [""] * 1_000
+    for texts in (data, [data], [[1.0], ["a"]], [1, [2]], [None], [{}]):
+        text = json.dumps({"inputs": [{"name": "a", "datatype": "FP32", "shape": [1001], "data": texts}]}).encode()
+        tracemalloc.start()
+        try:
+            with pytest.raises(InputError, match="is ragged, or not of numbers"):
+                read_request(text, None)
+            assert tracemalloc.get_traced_memory()[1] < 16 << 20
+        finally:
+            tracemalloc.stop()
+
+
+def test_an_output_is_asked_for_once() -> None:
+    said = {"inputs": [], "outputs": [{"name": "a"}, {"name": "b"}, {"name": "a"}]}
+    with pytest.raises(InputError, match="the output 'a' is asked for twice"):
         read_request(json.dumps(said).encode(), None)
 
 

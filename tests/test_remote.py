@@ -463,6 +463,17 @@ def test_with_tls_and_a_token(workload: Workload, certificate: tuple[Path, Path]
         remote(plain.url.replace("http", "https"), **given)
 
 
+def test_who_is_silent_in_the_handshake_is_hung_up_on(workload: Workload, certificate: tuple[Path, Path]) -> None:
+    with serving(workload, tls=certificate, patience_s=0.05, look_s=0.01) as one:
+        with socket.create_connection(one.address, PATIENCE_S) as silent:
+            assert silent.recv(1) == b""
+        until(lambda: one.service.counts.now().connections == 0)
+    with serving(workload, tls=certificate) as one, socket.create_connection(one.address, PATIENCE_S) as silent:
+        until(lambda: one.service.counts.now().connections == 1)
+        assert one.server.stop(PATIENCE_S / 2), "there is no request that it would wait for"
+        assert silent.recv(1) == b""
+
+
 def test_lanes_do_not_wait_for_each_other(workload: Workload, served: Serving) -> None:
     module = module_of(workload)
     with closing(remote(served.url)) as backend:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -32,6 +33,8 @@ TYPES: Mapping[str, np.dtype[Any]] = {
 NAMES = {dtype.newbyteorder("="): name for name, dtype in TYPES.items()}
 
 MOST_TENSORS, MOST_AXES, LONGEST_NAME = 256, 16, 1_000
+MOST_VALUES = 1 << 48
+"""Of a tensor, where an axis of length 0 counts as 1: numpy has no larger ones, not even empty ones."""
 MOST_JSON_BYTES = 4 << 20
 """Numbers in JSON take some eight times as much memory as text: what is larger goes as binary."""
 
@@ -102,7 +105,10 @@ def read_request(body: bytes, json_length: int | None) -> Request:
     names, wanted = [], []
     all_binary = parameters.get("binary_data_output") is True
     for number, output in enumerate(asked):
-        names.append(_name(output, f"outputs[{number}]"))
+        name = _name(output, f"outputs[{number}]")
+        if name in names:
+            raise InputError(f"the output {name[:50]!r} is asked for twice")
+        names.append(name)
         wanted.append(bool(_parameters(output, f"outputs[{number}]").get("binary_data", all_binary)))
     request_id = said.get("id") or ""
     if not isinstance(request_id, str) or len(request_id) > LONGEST_NAME:
@@ -194,6 +200,8 @@ def _shape(said: dict[str, Any], where: str) -> tuple[int, ...]:
         raise InputError(f"{where} has no `shape` of at most {MOST_AXES} axes")
     if not all(type(length) is int and 0 <= length < 1 << 32 for length in shape):
         raise InputError(f"{where} has the shape {shape!r:.100}", hint="lengths are whole numbers from 0 on")
+    if math.prod(max(1, length) for length in shape) > MOST_VALUES:
+        raise InputError(f"{where} has the shape {shape!r:.100}, which is larger than any array")
     return tuple(shape)
 
 
@@ -205,6 +213,8 @@ def _from_bytes(data: memoryview, dtype: np.dtype[Any], shape: tuple[int, ...]) 
 def _from_json(data: Any, dtype: np.dtype[Any], shape: tuple[int, ...], where: str) -> np.ndarray:
     if not isinstance(data, list):
         raise InputError(f"{where} has neither `data`, a list, nor binary data")
+    if not _has_only_numbers(data):
+        raise InputError(f"`data` of {where} is ragged, or not of numbers")
     try:
         array = np.array(data)
     except (ValueError, OverflowError):
@@ -225,6 +235,16 @@ def _from_json(data: Any, dtype: np.dtype[Any], shape: tuple[int, ...], where: s
     if dtype.kind == "f" and not np.isfinite(made).all():
         raise InputError(f"`data` of {where} holds a number that is too great for its type")
     return made
+
+
+def _has_only_numbers(data: list[Any]) -> bool:
+    """Whether lists in lists hold numbers and truths alone: of texts numpy would make all as long as the longest."""
+    for _ in range(MOST_AXES):
+        kinds = set(map(type, data))
+        if kinds != {list}:
+            return kinds <= {int, float, bool}
+        data = list(chain.from_iterable(data))
+    return False
 
 
 def _listed(tensors: Sequence[Tensor], binary: Sequence[bool]) -> tuple[list[dict[str, Any]], tuple[memoryview, ...]]:

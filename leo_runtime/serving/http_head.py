@@ -14,7 +14,8 @@ from leo_runtime.frozen import dataclass
 MOST_HEAD_BYTES, MOST_HEADERS = 16 << 10, 64
 
 _LINE = re.compile(rb"([A-Z]{1,16}) (/[!-~]*) HTTP/1\.([01])\r?\n")
-_HEADER = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]+):[ \t]*([^\x00-\x08\x0a-\x1f\x7f]*?)[ \t]*\r?\n")
+_HEADER = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]+):([^\x00-\x08\x0a-\x1f\x7f]*)\r?\n")
+"""Whitespace about the value is stripped afterwards: a pattern that did would try all ways to share it out."""
 
 
 class HeadTooLargeError(InputError):
@@ -56,7 +57,7 @@ def read_head(stream: BinaryIO) -> Head | None:
         name = header[1].decode().lower()
         if name in headers:
             raise InputError(f"the header `{name}` is given twice")
-        headers[name] = header[2].decode("latin-1")
+        headers[name] = header[2].strip(b" \t").decode("latin-1")
         if len(headers) > MOST_HEADERS:
             raise HeadTooLargeError(f"there are more than {MOST_HEADERS} headers")
     try:

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import threading
-from collections import OrderedDict, deque
+from collections import deque
+from collections.abc import Hashable
 from typing import Generic, TypeVar
 
 Answer = TypeVar("Answer")
 
 MOST_IDS = 4_096
-"""How many ids are known; an answer may be forgotten long before its id."""
+"""How many ids are known of requests that have run; an answer may be forgotten long before its id."""
 
 
 class _Entry(Generic[Answer]):
     def __init__(self) -> None:
         self.ended = threading.Event()
+        self.was_run = True
         self.answer: Answer | None = None
         self.size = 0
 
@@ -25,27 +27,28 @@ class Remembered(Generic[Answer]):
     def __init__(self, most_bytes: int) -> None:
         """Answers are held up to `most_bytes` together, the newest ones."""
         self._most, self._held = most_bytes, 0
-        self._entries: OrderedDict[str, _Entry[Answer]] = OrderedDict()
+        self._entries: dict[Hashable, _Entry[Answer]] = {}
+        self._ended: deque[Hashable] = deque()
+        """Ids of what has run, the oldest first: what still runs is not forgotten."""
         self._answers: deque[_Entry[Answer]] = deque()
         """Those that hold one, the oldest first; one whose id is not known any more goes in its turn."""
         self._lock = threading.Lock()
 
-    def begin(self, request: str) -> bool:
-        """Take note that it is about to run. False: it was here before, and `again` says what became of it."""
+    def begin(self, request: Hashable) -> bool:
+        """Take note that it is about to run. False: it was here before, and `again` says what became of it.
+
+        Whoever got True calls `end` or `forget`.
+        """
         with self._lock:
             if request in self._entries:
                 return False
             self._entries[request] = _Entry()
-            while len(self._entries) > MOST_IDS:
-                self._entries.popitem(last=False)
             return True
 
-    def end(self, request: str, answer: Answer, size: int) -> None:
+    def end(self, request: Hashable, answer: Answer, size: int) -> None:
         """It has run, and that is the answer, of so many bytes."""
         with self._lock:
-            entry = self._entries.get(request)
-            if entry is None:
-                return
+            entry = self._entries[request]
             entry.answer, entry.size = answer, size
             self._held += size
             self._answers.append(entry)
@@ -53,19 +56,24 @@ class Remembered(Generic[Answer]):
                 old = self._answers.popleft()
                 self._held -= old.size
                 old.answer, old.size = None, 0
+            self._ended.append(request)
+            if len(self._ended) > MOST_IDS:
+                del self._entries[self._ended.popleft()]
         entry.ended.set()
 
-    def forget(self, request: str) -> None:
+    def forget(self, request: Hashable) -> None:
         """It was not run after all."""
         with self._lock:
-            entry = self._entries.pop(request, None)
-        if entry is not None:
-            entry.ended.set()
+            entry = self._entries.pop(request)
+        entry.was_run = False
+        entry.ended.set()
 
-    def again(self, request: str, most_s: float) -> Answer | None:
-        """The answer, which is waited for so long at most; None: there is none any more, or none yet."""
+    def again(self, request: Hashable, most_s: float) -> tuple[bool, Answer | None]:
+        """Whether it was run, and the answer, if it is still held. Raises `TimeoutError` where it runs for longer."""
         with self._lock:
             entry = self._entries.get(request)
-        if entry is None or not entry.ended.wait(max(0.0, most_s)):
-            return None
-        return entry.answer
+        if entry is None:
+            return False, None
+        if not entry.ended.wait(max(0.0, most_s)):
+            raise TimeoutError
+        return entry.was_run, entry.answer

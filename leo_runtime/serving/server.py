@@ -168,9 +168,14 @@ class Server:
         """All requests of a connection."""
         try:
             self._waits(one, self._service.limits.patience_s)
+            one.idle_since_us = self._clock.now_us()
             one.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             if self._tls is not None:
-                one.socket = self._tls.wrap_socket(one.socket, server_side=True)
+                # Before the handshake, so that whoever is silent in it can be hung up on.
+                one.socket = self._tls.wrap_socket(one.socket, server_side=True, do_handshake_on_connect=False)
+                if one.is_cut or self._stops.is_set():
+                    return
+                one.socket.do_handshake()
             with one.socket.makefile("rb", BUFFER_BYTES) as stream:
                 while not self._stops.is_set() and self._serve_one(one, cast("BinaryIO", stream)):
                     pass

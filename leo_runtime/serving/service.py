@@ -6,9 +6,11 @@ raises is an answer 500 in words.
 
 from __future__ import annotations
 
+import hashlib
 import hmac
 import json
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from leo_runtime.backend.open_inference import BINARY, JSON_LENGTH, Message, answer_message, read_request
@@ -28,6 +30,8 @@ says how long one is waited for, and a request with a `Leo-Request-Id` is run on
 TIMEOUT, REQUEST, RUN_US = "Leo-Timeout-Us", "Leo-Request-Id", "Leo-Run-Us"
 REMEMBERED_BYTES = 4 << 20
 LONGEST_ID = 100
+MOST_QUESTION_BYTES = 1 << 12
+"""Of a body that is no request to infer, for which no place is held."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +139,7 @@ class Service:
             case "POST", ("v2", "models", name, "versions", version, "infer"):
                 return self._infer(self._model(name, version), head, length, read_body, is_gone)
             case "POST", ("v2", "repository", "index"):
-                self._body(length, read_body)
+                self._body(length, read_body, MOST_QUESTION_BYTES)
                 seen = dict.fromkeys((one.name, one.version) for one in self._models.values())
                 return _json([{"name": name, "version": version, "state": "READY"} for name, version in seen])
             case (("GET" | "HEAD"), path) if length == 0:
@@ -178,12 +182,12 @@ class Service:
             )
         return found
 
-    def _body(self, length: int, read_body: Callable[[int], bytes]) -> bytes:
-        if length > self.limits.max_bytes:
+    def _body(self, length: int, read_body: Callable[[int], bytes], most: int) -> bytes:
+        if length > most:
             raise RefusedError(
                 413,
                 "size",
-                f"a body of {length} bytes is more than {self.limits.max_bytes}, which is all that is taken",
+                f"a body of {length} bytes is more than {most}, which is all that is taken",
             )
         return read_body(length)
 
@@ -208,7 +212,7 @@ class Service:
         with self._room.place() as held:
             if not held:
                 raise RefusedError(503, "full", "as many requests as may wait are waiting already")
-            body = self._body(length, read_body)
+            body = self._body(length, read_body, self.limits.max_bytes)
             # From here on all of the request is read, and the connection goes on whatever comes of it.
             self.counts.begun(1)
             try:
@@ -245,18 +249,28 @@ class Service:
         is_gone: Callable[[], bool],
     ) -> Reply:
         """As `_run`, but for a request that was here before: that is given the answer of before."""
-        if not self._remembered.begin(request):
+        # All of it, since somebody else's may have the same id.
+        key = request, model.name, model.version, json_length, hashlib.sha256(body).digest()
+        while not self._remembered.begin(key):
             self.counts.refuse("again")
-            answer = self._remembered.again(request, (until_us - self._clock.now_us()) / 1e6)
-            if answer is None:
+            try:
+                was_run, answer = self._remembered.again(key, (until_us - self._clock.now_us()) / 1e6)
+            except TimeoutError:
+                raise RefusedError(
+                    504, "late", "the deadline passed while the request ran that was sent first"
+                ) from None
+            if answer is not None:
+                return answer
+            if was_run:
                 raise RefusedError(409, "forgotten", "this request was run before, and its answer is not kept any more")
-            return answer
         try:
             reply = self._run(model, body, json_length, until_us, is_gone)
         except BaseException:
-            self._remembered.forget(request)
+            self._remembered.forget(key)
             raise
-        self._remembered.end(request, reply, reply.size)
+        # Bytes of its own, since views keep all of what they are views of: an array, or the request.
+        reply = replace(reply, parts=(b"".join(reply.parts),))
+        self._remembered.end(key, reply, reply.size)
         return reply
 
     def _run(
