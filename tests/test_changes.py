@@ -539,7 +539,10 @@ def test_no_change_gives_the_same_and_any_change_can_be_written_and_read(seed: i
         assert type(document).from_file(folder / "document.json") == document
 
 
-BEGINNINGS = ("", "graphs.", "profile.", "links.", "slow ", "without ", "radios.", "graphs.speech.deadline_us=")
+BEGINNINGS = (
+    *("", "graphs.", "profile.", "links.", "radios.", "graphs.speech.deadline_us="),
+    *("slow ", "without ", "network lte=", "network "),
+)
 
 
 @given(st.sampled_from(BEGINNINGS), st.text(max_size=40) | st.text("graphs.*=->:0129dpuc_ \x00\n\"'[]{}", max_size=40))
@@ -558,7 +561,7 @@ SAMPLES = (
 
 def figures(*changes: str) -> list[tuple[int, int | None]]:
     after = demo(*changes)
-    return [(one.latency_us, one.bytes_per_s) for one in changed_links(SAMPLES, after.hardware, changes)]
+    return [(one.latency_us, one.bytes_per_s) for one in changed_links(SAMPLES, after.hardware, changes, 1)]
 
 
 def test_what_a_recording_says_of_links_is_changed_alike() -> None:

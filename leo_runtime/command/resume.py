@@ -136,7 +136,7 @@ def _recording(head: RunLine, moved_to: str | None) -> Recording:
     from leo_runtime.replay.log_text import manifest_digest
 
     if moved_to is None and not head.workload.streams:
-        nothing = Recording.of_nothing(head.workload.name, head.end_us)
+        nothing = Recording.of_nothing(head.workload.name, head.end_us).with_changes(head.hardware, head.changes)
         if manifest_digest(nothing.manifest) == head.recording.digest:
             return nothing
     given = head.recording.given if moved_to is None else moved_to

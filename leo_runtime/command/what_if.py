@@ -1,4 +1,4 @@
-"""The what-ifs of a command: `--set`, `--without`, `--scale-deadlines` and `--slow`, in the order they are given."""
+"""The what-ifs of a command, `--set`, `--without`, `--network` and the others, in the order they are given."""
 
 from __future__ import annotations
 
@@ -46,6 +46,7 @@ def add_changes(parser: argparse.ArgumentParser) -> None:
     option("--without", "NAME", "without ", "a processor, a radio, a link or a graph")
     option("--scale-deadlines", "FACTOR", "scale-deadlines ", "of all graphs")
     option("--slow", "NAME=FACTOR", "slow ", "runs on a processor last so many times as long, at the same power")
+    option("--network", "NAME=TRACE", "network ", "links over a radio, or a link, do as a made-up trace: lte-like")
 
 
 def show_paths(workload: Workload, hardware: Hardware, columns: int | None) -> None:
@@ -98,7 +99,7 @@ def _is_modelled(change: str) -> bool:
     begin, _, rest = change.partition(".")
     if begin == "processors":
         return not any(f".{field}" in rest for field in _REAL)
-    return change.startswith(("slow ", "profile.", "links.", "radios."))
+    return change.startswith(("slow ", "network ", "profile.", "links.", "radios."))
 
 
 def _real(change: str) -> str:

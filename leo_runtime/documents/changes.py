@@ -7,6 +7,8 @@
 - `without NAME` takes out a processor, a radio, a link or a graph, and what cannot be without it.
 - `scale-deadlines FACTOR` is `graphs.*.deadline_us*=FACTOR`.
 - `slow PROCESSOR=FACTOR` makes every run there so many times as long, at the same power.
+- `network NAME=TRACE` has the links over a radio, or a link, do what a made-up trace says: `network lte=lte-like`. It
+  changes what a recording says, and no document.
 
 They are made in the order given, and what comes out is checked as documents are. `paths` and `cost_changes` read them.
 """
@@ -33,6 +35,7 @@ from leo_runtime.documents.paths import (
     link_names,
     meant,
     operation,
+    over_network,
     places,
     scaled,
     unknown,
@@ -394,10 +397,27 @@ def _slow(documents: _Documents, rest: str, change: str) -> _Documents:
     return _with_costs(documents, slowed(documents.profile, name, by, change), change)
 
 
+def _network(documents: _Documents, rest: str, change: str) -> _Documents:
+    hardware = documents.hardware
+    name, equals, trace = rest.rpartition("=")
+    if not equals or not trace:
+        raise InputError(
+            f"`{change}`: no trace is given", hint="write `network RADIO=TRACE`, as `network lte=lte-like`"
+        )
+    if not over_network(hardware, name):
+        known = [*(radio.name for radio in hardware.radios), *(f"{a}->{b}" for a, b in map(_ends, hardware.links))]
+        raise InputError(
+            f"`{change}`: hardware `{hardware.name}` has no link called `{name}`, and none over a radio of that name",
+            hint=f"{did_you_mean(name, known)}" if known else "it has no links at all",
+        )
+    return documents
+
+
 _WORDS: dict[str, Callable[[_Documents, str, str], _Documents]] = {
     "without": _without,
     "scale-deadlines": _scale_deadlines,
     "slow": _slow,
+    "network": _network,
 }
 
 

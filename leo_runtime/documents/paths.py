@@ -15,7 +15,7 @@ from datetime import date, time
 from fractions import Fraction
 from typing import Any, Literal
 
-from leo_runtime.documents.hardware import Link, StoreLoader
+from leo_runtime.documents.hardware import Hardware, Link, StoreLoader
 from leo_runtime.documents.workload import Stage, Variant
 from leo_runtime.errors import InputError, did_you_mean
 from leo_runtime.operators import find_operator
@@ -250,6 +250,13 @@ def _names(part: Any) -> tuple[str, ...]:
 def link_names(source: str, target: str) -> tuple[str, ...]:
     """All that a path may call a link."""
     return tuple(f"{a}{mark}{b}" for a in (source, ALL) for b in (target, ALL) for mark in ("->", ":"))
+
+
+def over_network(hardware: Hardware, name: str) -> list[Link]:
+    """The links over a radio of that name, or that a path may call so; `*`: all."""
+    return [
+        link for link in hardware.links if name in (ALL, link.radio) or name in link_names(link.source, link.target)
+    ]
 
 
 def _fields(part: Value) -> _Children:

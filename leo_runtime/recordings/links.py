@@ -12,6 +12,7 @@ import math
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice, takewhile
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
@@ -19,9 +20,10 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from leo_runtime.documents.hardware import Hardware
-from leo_runtime.documents.paths import ALL, Operation, first_name, link_names, operation, scaled, whole
+from leo_runtime.documents.paths import ALL, Operation, first_name, link_names, operation, over_network, scaled, whole
 from leo_runtime.errors import InputError, RecordingError
 from leo_runtime.recordings.g_nettrack import read_g_nettrack
+from leo_runtime.recordings.made_up import made_up
 from leo_runtime.recordings.reader import without_path
 from leo_runtime.schema import MAX_QUANTITY, Name, Positive, Quantity, Value, reject
 
@@ -204,29 +206,61 @@ def _mahimahi(path: Path, link: LinkFile, lasts_us: int) -> Iterator[tuple[int, 
         yield start_us, max(1, sent * 1_000_000 // link.step_us) if sent else None
 
 
-def changed_links(samples: Sequence[LinkSample], hardware: Hardware, changes: Sequence[str]) -> tuple[LinkSample, ...]:
+def changed_links(
+    samples: Sequence[LinkSample], hardware: Hardware, changes: Sequence[str], lasts_us: int
+) -> tuple[LinkSample, ...]:
     """What `changes` (see `documents.changes`) make of samples of a hardware's links, which has been changed already.
 
     A value takes the place of every sample's, where the link is up; a factor multiplies it; a link that was taken out
-    has none. Raises `InputError` for what no sample can be.
+    has none; one that is given a made-up trace has that trace's for so long, with the latency that it has by the
+    hardware. Raises `InputError` for what no sample can be, and a trace of another name.
     """
-    names = [name for sample in samples for name in link_names(sample.source, sample.target)]
+    made: set[tuple[str, str]] = set()
     for change in changes:
         if change.startswith("without "):
             left = {(link.source, link.target) for link in hardware.links}
             samples = [sample for sample in samples if (sample.source, sample.target) in left]
+        if change.startswith("network "):
+            trace = _made_up(change, hardware, lasts_us)
+            made |= (ends := {(sample.source, sample.target) for sample in trace})
+            samples = [*(sample for sample in samples if (sample.source, sample.target) not in ends), *trace]
+        names = [name for sample in samples for name in link_names(sample.source, sample.target)]
         path = change.removeprefix("links.")
         link = first_name([*dict.fromkeys(names), ALL], path) if path != change else None
         field = None if link is None else first_name(("latency_us", "bytes_per_s"), path[len(link) + 1 :])
         if link is None or field is None:
             continue
         done = operation(path[len(link) + 1 + len(field) :], change)
-        meant = [link == ALL or link in link_names(sample.source, sample.target) for sample in samples]
+        # The hardware's latency, which made-up traces have, is changed already.
+        meant = [
+            (link == ALL or link in link_names(sample.source, sample.target))
+            and not (field == "latency_us" and (sample.source, sample.target) in made)
+            for sample in samples
+        ]
         samples = [
             _changed(sample, field, done, change) if is_meant else sample
             for sample, is_meant in zip(samples, meant, strict=True)
         ]
     return tuple(samples)
+
+
+def _made_up(change: str, hardware: Hardware, lasts_us: int) -> list[LinkSample]:
+    """The samples that `network NAME=TRACE` gives links, from 0 up to that time: both ways alike."""
+    name, _, called = change.removeprefix("network ").strip().rpartition("=")
+    trace = list(islice(takewhile(lambda one: one[0] < max(1, lasts_us), made_up(called)), _MOST_SAMPLES + 1))
+    if len(trace) > _MOST_SAMPLES:
+        raise InputError(f"`{change}`: more than {_MOST_SAMPLES} samples in {lasts_us // 1_000_000} s", hint="run less")
+    return [
+        LinkSample(
+            time_us=time_us,
+            source=link.source,
+            target=link.target,
+            latency_us=link.latency_us,
+            bytes_per_s=bytes_per_s,
+        )
+        for link in over_network(hardware, name)
+        for time_us, bytes_per_s in trace
+    ]
 
 
 def _changed(sample: LinkSample, field: str, done: Operation, change: str) -> LinkSample:

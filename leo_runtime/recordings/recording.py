@@ -184,9 +184,10 @@ class Recording:
         """The same recording with what it says of links changed as `changed` has made `hardware` of another one.
 
         What a recording says goes before what the hardware says: without this, half the bandwidth would be none of it.
-        Raises `InputError`.
+        Made-up traces last as long as any stream. Raises `InputError`.
         """
-        links = changed_links(self.manifest.links, hardware, changes)
+        lasts_us = max(self.lasts_us([stream.name]) for stream in self.manifest.streams)
+        links = changed_links(self.manifest.links, hardware, changes, lasts_us)
         if links == self.manifest.links:
             return self
         return replace(self, manifest=self.manifest.model_copy(update={"links": links}))

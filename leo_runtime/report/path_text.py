@@ -18,7 +18,8 @@ HEAD = (
     "as in TOML; `none` is a field left out. In place of a name, * stands for all: 'graphs.*.deadline_us*=2'. A link "
     "is source->target, or source:target, which needs no quotes. Changes are made in the order given.",
     "--without NAME takes out a processor, a radio, a link or a graph; --scale-deadlines 2 is "
-    "--set 'graphs.*.deadline_us*=2'; --slow dsp=3 makes runs on the DSP three times as long, at the same power.",
+    "--set 'graphs.*.deadline_us*=2'; --slow dsp=3 makes runs on the DSP three times as long, at the same power; "
+    "--network lte=lte-like has links over that radio do as a made-up trace.",
 )
 
 

@@ -120,7 +120,8 @@ class Axis(Value):
     """What its column is called; left out, as what it varies."""
     vary: Name | None = None
     """A key of `base`, such as `solver`, or what a change of the documents begins with: a path
-    (`graphs.speech.deadline_us`), a path that is multiplied (`links.*.bytes_per_s*`), `scale-deadlines`, `slow dsp`."""
+    (`graphs.speech.deadline_us`), a path that is multiplied (`links.*.bytes_per_s*`), `scale-deadlines`, `slow dsp`,
+    `network lte`."""
     values: tuple[Any, ...] | None = None
     range: Range | None = None
     choices: tuple[Choice, ...] | None = None
@@ -333,4 +334,4 @@ class Study(Document):
 WHO_PLACES = ("solver", "prefer")
 SETTINGS = tuple(Settings.model_fields)
 _TEXTS = ("workload", "hardware", "profile", "recording", *WHO_PLACES)
-_WORDS = ("without", "scale-deadlines", "slow")
+_WORDS = ("without", "scale-deadlines", "slow", "network")
