@@ -31,7 +31,7 @@ class Remembered(Generic[Answer]):
         self._ended: deque[Hashable] = deque()
         """Ids of what has run, the oldest first: what still runs is not forgotten."""
         self._answers: deque[_Entry[Answer]] = deque()
-        """Those that hold one, the oldest first; one whose id is not known any more goes in its turn."""
+        """Those that hold one, in the same order."""
         self._lock = threading.Lock()
 
     def begin(self, request: Hashable) -> bool:
@@ -53,13 +53,16 @@ class Remembered(Generic[Answer]):
             self._held += size
             self._answers.append(entry)
             while self._held > self._most:
-                old = self._answers.popleft()
-                self._held -= old.size
-                old.answer, old.size = None, 0
+                self._drop_oldest()
             self._ended.append(request)
-            if len(self._ended) > MOST_IDS:
-                del self._entries[self._ended.popleft()]
+            if len(self._ended) > MOST_IDS and self._entries.pop(self._ended.popleft()).answer is not None:
+                self._drop_oldest()  # It is that one's, and nobody can ask for it.
         entry.ended.set()
+
+    def _drop_oldest(self) -> None:
+        old = self._answers.popleft()
+        self._held -= old.size
+        old.answer, old.size = None, 0
 
     def forget(self, request: Hashable) -> None:
         """It was not run after all."""
