@@ -22,7 +22,8 @@ PAGE = (Path(__file__).parent.parent / "docs" / "cloud.md").read_text()
 def commands(of: str) -> list[list[str]]:
     """Those of a section."""
     section = PAGE.split(f"\n## {of}\n")[1].split("\n## ")[0]
-    return [line.split() for line in re.findall(r"^    ((?:pip|ssh|openssl|leo-runtime) .*)$", section, re.MULTILINE)]
+    found = re.findall(r"^    ((?:pip|ssh|openssl|chmod|leo-runtime) .*)$", section, re.MULTILINE)
+    return [line.split() for line in found]
 
 
 @pytest.fixture
@@ -55,8 +56,8 @@ def test_six_commands_split_a_workload(activity: Path, capsys: pytest.CaptureFix
 def test_without_a_tunnel_there_are_tls_and_a_token(activity: Path) -> None:
     if shutil.which("openssl") is None:
         pytest.skip("openssl is not installed")
-    certificate, token, serve = commands("Without a tunnel")
-    for words in (certificate, token):
+    certificate, token, own, serve = commands("Without a tunnel")
+    for words in (certificate, token, own):
         subprocess.run(words, check=True, capture_output=True)
     assert serve[:3] == ["leo-runtime", "serve", "demo"]
     port = str(free_port())

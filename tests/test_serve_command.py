@@ -79,6 +79,16 @@ def test_a_key_with_a_password_is_refused_and_not_asked_for(tmp_path: Path) -> N
     assert "Enter" not in made.stdout + made.stderr
 
 
+@pytest.mark.parametrize("mode", [0o600, 0o640, 0o644])
+def test_a_token_that_all_can_read_is_said(mode: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    token = tmp_path / "token"
+    token.write_text("a" * 32)
+    token.chmod(mode)
+    assert main(["serve", "demo", "--token-file", str(token), "--tls-cert", "x"]) == 2
+    said = f"every user of this machine can read the token in {token}; chmod 600 it"
+    assert (said in capsys.readouterr().err) == (mode == 0o644)
+
+
 @pytest.mark.parametrize("bind", ["8080", "x:y", ":8080", "x:99999"])
 def test_an_address_is_a_host_and_a_port(bind: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):

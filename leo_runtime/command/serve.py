@@ -6,6 +6,7 @@ import argparse
 import ipaddress
 import os
 import signal
+import stat
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -113,6 +114,7 @@ def _token(request: Request) -> str:
             )
         return ""
     try:
+        is_open = bool(request.token_file.stat().st_mode & stat.S_IROTH)
         token = request.token_file.read_text(encoding="ascii").strip()
     except (OSError, UnicodeDecodeError) as error:
         why = getattr(error, "strerror", None) or "it is no ASCII"
@@ -122,6 +124,8 @@ def _token(request: Request) -> str:
             f"the token in {request.token_file} has {len(token)} characters, or some that no header holds",
             hint=f"{SHORTEST_TOKEN} at least, such as by `openssl rand -hex 32`",
         )
+    if is_open:
+        say(f"every user of this machine can read the token in {request.token_file}; chmod 600 it")
     return token
 
 
