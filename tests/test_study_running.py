@@ -543,4 +543,4 @@ def test_a_wrong_solver_is_found_before_anything_runs(
     assert cli.main(["study", "check", "blinks.study.toml"]) == 1
     said = capsys.readouterr().err
     assert said.count('no solver is called "gredy"') == 1
-    assert "\n4 cells, the first of them 2: solver=gredy, deadline=4000, repetition 0:" in said
+    assert "4 cells, the first of them 2: solver=gredy, deadline=4000, repetition 0:" in said
