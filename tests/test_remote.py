@@ -122,6 +122,8 @@ def test_what_keeps_state_stays_here(workload: Workload, served: Serving) -> Non
         ({"url": "ftp://x"}, "that is no URL of a server, at \\$.url", "https://"),
         ({"url": "http://"}, "that is no URL of a server", ""),
         ({"url": "http://x:99999"}, "that is no URL of a server", ""),
+        ({"url": "http://x/a b"}, "that is no URL of a server", ""),
+        ({"url": "http://x/\x1b[2J"}, "that is no URL of a server", ""),
         ({"url": "http://me:secret@x"}, "that is no URL of a server", ""),
         ({"url": "http://x", "uri": 3}, 'the key "uri" is unknown', ""),
         ({"url": "http://x", "timeout_s": 0}, "timeout_s", ""),

@@ -443,6 +443,9 @@ def test_a_connection_takes_one_request_after_another(served: Serving) -> None:
     request = b"GET /v2/health/live HTTP/1.1\r\n\r\n"
     assert talk(served.address, request * 3).count(b"HTTP/1.1 200 OK") == 3
     assert talk(served.address, b"GET /v2 HTTP/1.0\r\n\r\n" + request).count(b"HTTP/1.1") == 1
+    for said in (b"close", b"Close , TE"):
+        closing = b"GET /v2 HTTP/1.1\r\nConnection: " + said + b"\r\n\r\n"
+        assert talk(served.address, closing + request).count(b"HTTP/1.1") == 1
     assert talk(served.address, b"HEAD /v2 HTTP/1.1\r\n\r\n").endswith(b"\r\n\r\n")
 
 

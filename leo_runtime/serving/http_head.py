@@ -64,7 +64,8 @@ def read_head(stream: BinaryIO) -> Head | None:
         parts = tuple(unquote_to_bytes(part).decode() for part in found[2].partition(b"?")[0].split(b"/")[1:])
     except UnicodeDecodeError:
         raise InputError("the path is no text in UTF-8") from None
-    keeps_alive = found[3] == b"1" and headers.get("connection", "").lower() != "close"
+    connection = [said.strip() for said in headers.get("connection", "").lower().split(",")]
+    keeps_alive = found[3] == b"1" and "close" not in connection
     return Head(found[1].decode(), parts, headers, keeps_alive, _length(headers, "content-length") or 0)
 
 

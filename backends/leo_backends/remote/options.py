@@ -75,7 +75,8 @@ def place_of(options: RemoteOptions, processor: str) -> Place:
     except ValueError:
         parts, host, port = urlsplit(""), None, None
     is_plain = not (parts.username or parts.password or parts.query or parts.fragment)
-    if parts.scheme not in ("http", "https") or not host or not is_plain or not options.url.isascii():
+    is_sent = options.url.isascii() and options.url.isprintable() and " " not in options.url
+    if parts.scheme not in ("http", "https") or not host or not is_plain or not is_sent:
         raise DocumentError(
             source, "that is no URL of a server", "$.url", options.url, hint="such as https://cloud.example:8443"
         )
