@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from importlib.util import find_spec
 from itertools import product
 from pathlib import Path
 from random import Random
@@ -152,14 +153,20 @@ def test_what_fails_is_run_again_once_and_not_for_each_generation(
         ran.clear()
 
 
+def needs_optuna(*values: str) -> Any:
+    """A case that is found out only where a search begins."""
+    no_optuna = find_spec("optuna") is None
+    return pytest.param(*values, marks=pytest.mark.skipif(no_optuna, reason="needs the extra `search`"))
+
+
 @pytest.mark.parametrize(
     ("text", "says", "hint"),
     [
         ("", "it does not say what is searched for", "minimise"),
         ('[search]\nminimise = ["misses"]', "a front is of two objectives at least, got 1", "sort its column"),
-        ('[search]\nminimise = ["misses", "energy"]', 'no column is called "energy"', "energy_nj"),
-        ('[search]\nminimise = ["misses", "solver"]', 'column "solver" holds no numbers', "energy_nj"),
-        (
+        needs_optuna('[search]\nminimise = ["misses", "energy"]', 'no column is called "energy"', "energy_nj"),
+        needs_optuna('[search]\nminimise = ["misses", "solver"]', 'column "solver" holds no numbers', "energy_nj"),
+        needs_optuna(
             f'{SEARCH}[[derived]]\nname = "area"\nsource = "assumed"\nsum = [{{ of = ["lanes"] }}]',
             'no number is called "lanes"',
             "deadline",
