@@ -22,6 +22,7 @@ from leo_runtime.dispatch.contention import Contention
 from leo_runtime.dispatch.driver import Compute, Computed, Outputs, Publish, Try, drained_in_kernel
 from leo_runtime.dispatch.events import (
     Arrived,
+    CancelSend,
     CancelStage,
     Event,
     FrameDone,
@@ -326,8 +327,9 @@ class Simulator:
                     self._run(order, now_us)
                 case SendOutput():
                     sent_us = now_us + order.sending_us
-                    self._later(SendEnded(sent_us, order.frame, order.stage, order.target))
-                    self._later(Arrived(sent_us + order.latency_us, order.frame, order.stage, order.target))
+                    sent = (order.frame, order.stage, order.target, order.number)
+                    self._later(SendEnded(sent_us, *sent))
+                    self._later(Arrived(sent_us + order.latency_us, *sent))
                 case LoadWeights():
                     loaded_us = now_us + order.loading_us
                     self._later(LoadEnded(loaded_us, order.frame, order.load))
@@ -340,6 +342,8 @@ class Simulator:
                     pass  # Nothing sleeps here but in the books.
                 case CancelStage():
                     pass  # Its end is in the heap, and told all the same.
+                case CancelSend():
+                    self._later(SendEnded(now_us, order.frame, order.stage, order.target, order.number))
                 case RenewLane():
                     self._later(LaneRenewed(now_us, order.resource, order.lane))
                 case Probe():
