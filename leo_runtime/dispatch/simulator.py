@@ -51,13 +51,13 @@ from leo_runtime.dispatch.events import (
     Wake,
 )
 from leo_runtime.errors import DeviceUnavailableError, failure_text, is_users_interrupt, once_more
-from leo_runtime.frame.link_course import LinkCourse, LinkCourses
 from leo_runtime.frozen import dataclass
 from leo_runtime.values import whole
 
 if TYPE_CHECKING:
     from leo_runtime.dispatch.dispatcher import Dispatcher
     from leo_runtime.dispatch.inflight import Attempt
+    from leo_runtime.frame.link_course import LinkCourse, LinkCourses
 
 Noise = Callable[[int, str, str, int], int]
 """How long a stage really lasts: from frame, stage, resource and the planned duration in us."""
