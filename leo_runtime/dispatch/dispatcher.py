@@ -1350,6 +1350,7 @@ class Dispatcher:
                 job.lane,
                 job.lasts_us(),
                 link.latency_us,
+                job.bytes,
                 job.number,
             )
         )

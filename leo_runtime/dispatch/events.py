@@ -297,6 +297,7 @@ class SendOutput:
     lane: int | None
     sending_us: int
     latency_us: int
+    bytes: int = 0
     number: int = 0
     """Of this sending, in its frame: an output may be sent again."""
 

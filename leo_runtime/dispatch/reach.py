@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import field
+from typing import TYPE_CHECKING
 
 from leo_runtime.dispatch.inflight import Stage
 from leo_runtime.dispatch.links import Ends
-from leo_runtime.documents.problem import Mode
 from leo_runtime.frozen import dataclass
+
+if TYPE_CHECKING:
+    from leo_runtime.documents.problem import Mode
 
 ON_ITS_WAY = ("sending", "travelling", "arrived")
 """What a transfer is whose output is at its target, or will be."""
