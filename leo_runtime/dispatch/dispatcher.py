@@ -297,7 +297,7 @@ class Dispatcher:
         """
         if self._frames or self._loose or self._given_up or self._abandoned or self._lost or self._hung:
             return None
-        if self._health.aside or self._memory is not None or self._asking is not None:
+        if self._health.aside or self._links.falls or self._memory is not None or self._asking is not None:
             return None
         return self._power.sleepers(linger_us, release_us)
 

@@ -265,7 +265,8 @@ class Simulator:
     @property
     def goes_by_plans(self) -> bool:
         """Whether what happens takes as long as it is planned to, but for noise."""
-        return not self._courses and self._lasts_us is None and self._contention is None
+        is_planned = not self._courses and self._faults.is_empty
+        return is_planned and self._lasts_us is None and self._contention is None
 
     def run_alone(
         self, plan: AlonePlan, frame: int, release_us: int, before_us: int | None, asleep: Collection[str]
@@ -277,7 +278,7 @@ class Simulator:
         posted. Nobody else may use the dispatcher meanwhile. `asleep` are `Dispatcher.sleepers`, and every gate of it
         has to open. Noise that is asked for it may be asked for once more.
         """
-        if asleep and plan.needs(asleep):
+        if self._aside or (asleep and plan.needs(asleep)):
             return None
         lasts_us: Sequence[int] = plan.lasts_us
         if self._noise is not None:

@@ -496,7 +496,9 @@ class Runtime:
             and site.solver.policy is None
             and not self._options.adapt
             and not self._drift.is_slowed
-            and not self._delivery.subscriptions
+            and not self._delivery.has_subscribers
+            and not self._paused
+            and self._links_said is None
         )
 
     def submit_straight(self, frames: Iterable[KnownFrame], told: StraightTold) -> None:
