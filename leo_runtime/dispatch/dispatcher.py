@@ -1148,6 +1148,7 @@ class Dispatcher:
                 job.lane,
                 job.lasts_us(),
                 link.latency_us,
+                job.bytes,
             )
         )
 

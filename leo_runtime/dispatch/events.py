@@ -259,6 +259,7 @@ class SendOutput:
     lane: int | None
     sending_us: int
     latency_us: int
+    bytes: int = 0
 
 
 @value

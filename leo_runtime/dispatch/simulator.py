@@ -17,6 +17,7 @@ from random import Random
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
+from leo_runtime.backend.transfers import TransferHeard, TransferSeen
 from leo_runtime.clock import VirtualClock, WallClock
 from leo_runtime.dispatch.contention import Contention
 from leo_runtime.dispatch.driver import Compute, Computed, Outputs, Publish, Try, drained_in_kernel
@@ -56,6 +57,7 @@ from leo_runtime.values import whole
 if TYPE_CHECKING:
     from leo_runtime.dispatch.dispatcher import Dispatcher
     from leo_runtime.dispatch.inflight import Attempt
+    from leo_runtime.frame.link_course import LinkCourse, LinkCourses
 
 Noise = Callable[[int, str, str, int], int]
 """How long a stage really lasts: from frame, stage, resource and the planned duration in us."""
@@ -138,6 +140,8 @@ class Simulator:
         lasts_us: Callable[[RunStage], int] | None = None,
         probe: Try | None = None,
         slowdowns_ppm: Mapping[tuple[str, str], int] = MappingProxyType({}),
+        courses: LinkCourses = MappingProxyType({}),
+        heard: TransferHeard | None = None,
     ) -> None:
         """Without `compute` nothing is computed or published, and every gate opens.
 
@@ -152,6 +156,9 @@ class Simulator:
         the end of a run that was abandoned, happens as time gets there, and is not waited for by `drain`.
 
         `slowdowns_ppm` say by victim and aggressor by how much longer a run takes while the aggressor is at work.
+
+        `courses` say what links really do, whatever is planned; others do as planned. `heard` is told of each transfer
+        over one of these as it begins: what it will have taken is known to nobody before that has passed.
         """
         self.dispatcher = dispatcher
         self.clock = VirtualClock()
@@ -163,6 +170,8 @@ class Simulator:
         self._lasts_us = lasts_us
         self._probe = probe
         self._contention: Contention[Attempt] | None = Contention(slowdowns_ppm) if slowdowns_ppm else None
+        self._courses = courses
+        self._heard = heard
         self._contended: dict[Attempt, _Contended] = {}
         """The runs that are at work, where processors contend."""
         self._heap: list[tuple[int, int, int, Event | Probe | _Settled]] = []
@@ -325,9 +334,7 @@ class Simulator:
                 case RunStage():
                     self._run(order, now_us)
                 case SendOutput():
-                    sent_us = now_us + order.sending_us
-                    self._later(SendEnded(sent_us, order.frame, order.stage, order.target))
-                    self._later(Arrived(sent_us + order.latency_us, order.frame, order.stage, order.target))
+                    self._send(order, now_us)
                 case LoadWeights():
                     loaded_us = now_us + order.loading_us
                     self._later(LoadEnded(loaded_us, order.frame, order.load))
@@ -347,6 +354,35 @@ class Simulator:
                 case FrameDone():
                     self._finished.append(order)
                     self.on_ended()
+
+    def _send(self, order: SendOutput, now_us: int) -> None:
+        """Send an output, by what the link really does where that is known. Its end comes later."""
+        sent_us, latency_us = now_us + order.sending_us, order.latency_us
+        course = self._courses.get((order.source, order.target))
+        if course is not None:
+            sent_us, latency_us = self._really_sent(course, order, now_us)
+            if self._heard is not None:
+                back_us = self._latency_back_us(order, sent_us + latency_us)
+                took_us = sent_us + latency_us + back_us - now_us
+                self._heard(TransferSeen(order.source, order.target, order.bytes, now_us, took_us))
+        self._later(SendEnded(sent_us, order.frame, order.stage, order.target))
+        self._later(Arrived(sent_us + latency_us, order.frame, order.stage, order.target))
+
+    def _really_sent(self, course: LinkCourse, order: SendOutput, now_us: int) -> tuple[int, int]:
+        """When the last byte has left, and how long it then travels."""
+        sent = course.sent(order.bytes, now_us)
+        while sent.fell:  # It waits until the link is up again, and begins anew.
+            up_us = course.next_us(sent.over_us)
+            if up_us is None:
+                return sent.over_us + order.sending_us, order.latency_us
+            sent = course.sent(order.bytes, up_us)
+        return sent.over_us, sent.latency_us
+
+    def _latency_back_us(self, order: SendOutput, there_us: int) -> int:
+        """How long the other end's word takes that it is there."""
+        course = self._courses.get((order.target, order.source))
+        now = None if course is None else course.at(there_us)
+        return order.latency_us if now is None else now[0]
 
     def _run(self, order: RunStage, now_us: int) -> None:
         """Compute a stage as it starts. Its end comes later."""
