@@ -13,12 +13,12 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import median
 from time import thread_time_ns
 from typing import Any
 
 import numpy as np
 
+from leo_backends.packing import pack, unpack
 from leo_runtime import demo, shipped
 from leo_runtime.backend import Backend, registry
 from leo_runtime.documents.hardware import Hardware, Processor
@@ -30,6 +30,7 @@ from leo_runtime.measure.model_data import model_runs
 from leo_runtime.measure.task_loss import Task, loss_of
 from leo_runtime.measure.variants import bound_stage
 from leo_runtime.operators.outputs import arrays_of, as_value
+from leo_runtime.operators.packing import PackParameters, UnpackParameters, form_params, used
 
 Arrays = Sequence[np.ndarray]
 Run = Callable[[Arrays], Arrays]
@@ -154,17 +155,15 @@ def _pieces(steps: Sequence[_Step], given: Sequence[Arrays], task: Task, took_us
     found = []
     for at, step in enumerate(steps):
         forms = [Form("as it is", _bytes_of(runs[0][step.name]))]
-        for name in _FORMS if step.name != answer else ():
-            if runs[0][step.name][0].dtype != np.float32 and name == "float16":
-                continue
+        for name in _FORMS[str(runs[0][step.name][0].dtype)] if step.name != answer else ():
             sent = [_sent(name, values[step.name]) for values in runs]
             after = [
                 _through(steps, {one: values[one] for one in _before(steps, at)} | {step.name: packed.arrays})
                 for values, packed in zip(runs, sent, strict=True)
             ]
             loss = loss_of(task, expected, [values[answer] for values in after])
-            pack_us = round(median(packed.took_us for packed in sent))
-            forms.append(Form(name, sent[0].bytes, pack_us, loss.ppm))
+            pack_us = round(min(packed.took_us for packed in sent))
+            forms.append(Form(name, max(packed.bytes for packed in sent), pack_us, loss.ppm))
         found.append(Piece(step.name, step.inputs, took_us[step.name], tuple(forms)))
     return found
 
@@ -178,6 +177,14 @@ def _before(steps: Sequence[_Step], at: int) -> list[str]:
     return [step.name for step in steps if step.name not in behind]
 
 
+_FORMS = {
+    "float32": ("float16", "int8", "int8+zstd", "int4", "int4+zstd"),
+    "int16": ("pcm16+zstd", "int8", "int8+zstd", "int4"),
+    "uint8": ("uint8+zstd", "jpeg85"),
+}
+"""By the type of what is sent, what is tried beside it as it is."""
+
+
 @dataclass(frozen=True, slots=True)
 class _Sent:
     arrays: Arrays
@@ -185,34 +192,26 @@ class _Sent:
     took_us: float
 
 
-_FORMS = ("float16", "int8", "int4")
-_BLOCK = 4096
-
-
 def _sent(form: str, arrays: Arrays) -> _Sent:
-    """What comes out of what was packed, how large that was, and how long both took."""
-    began_ns = thread_time_ns()
-    back, size = [], 0
+    """What comes out of what was packed by the programs of `pack` and `unpack`, how large that was, and how long both
+    took."""
+    back, size, took_ns = [], 0, 0
     for array in arrays:
-        if form == "float16":
-            half = array.astype(np.float16)
-            back.append(half.astype(np.float32))
-            size += half.nbytes
-            continue
-        steps = 255 if form == "int8" else 15
-        if array.dtype == np.uint8 and form == "int8":
-            back.append(array)
-            size += array.nbytes
-            continue
-        flat = array.reshape(-1).astype(np.float32)
-        whole = np.pad(flat, (0, -len(flat) % _BLOCK), mode="edge").reshape(-1, _BLOCK)
-        low = whole.min(axis=1, keepdims=True)
-        step = np.maximum((whole.max(axis=1, keepdims=True) - low) / steps, np.finfo(np.float32).tiny)
-        numbers = np.rint((whole - low) / step)
-        values = (low + step * numbers).reshape(-1)[: len(flat)].reshape(array.shape)
-        back.append(values if array.dtype == np.float32 else np.rint(values).astype(array.dtype))
-        size += (len(flat) if steps == 255 else -(-len(flat) // 2)) + 8 * len(whole)
-    return _Sent(back, size, (thread_time_ns() - began_ns) / 1000)
+        params = PackParameters.model_validate(form_params(form))
+        values = np.ascontiguousarray(array, np.float32) / (32768 if array.dtype == np.int16 else 1)
+        shape = values.shape[1:] if values.ndim == 4 and len(values) == 1 else values.shape  # An image is no batch.
+        packing = pack(params, (shape,))
+        unpacking = unpack(UnpackParameters(shape=shape, reads=("none", "zlib", "zstd", "jpeg")), ())
+        began_ns = thread_time_ns()
+        packed = packing([values.reshape(shape)])
+        found = unpacking([packed])
+        took_ns += thread_time_ns() - began_ns
+        size += len(used(packed))
+        values = found.reshape(array.shape)
+        if array.dtype == np.int16:
+            values = np.clip(np.rint(32768 * values), -32768, 32767)
+        back.append(values.astype(array.dtype))
+    return _Sent(back, size, took_ns / 1000)
 
 
 def _bytes_of(arrays: Arrays) -> int:

@@ -8,8 +8,9 @@ The server is this machine; the phone is modelled, so many times slower, with th
 
 Then Neurosurgeon's sweep over the bandwidth, and a frame every ten seconds over traces: those of a folder, lines of
 `seconds Mbit/s` in *.txt, else made-up ones, the same both ways, with 25 ms there and back. Five ways: all on the
-device; all in the cloud; the best cut of what is sent as it is; the fewest bits of what is sent to the cloud; and cut and
-bits together, the last two within a loss of 1 % (`--loss-ppm`). Each is to be soonest, and to take the phone's least.
+device; all in the cloud; the best cut of what is sent as it is; the best bits of what is sent to the cloud; and cut
+and bits together, the last two within a loss of 1 % (`--loss-ppm`). Each is to be soonest, and to take the phone's
+least.
 
 Exits 1 where speech does not go from the device by way of a cut to the server, where a cut is later than device or
 cloud, or a plan of cut and bits together is worse than one of the others for the same frame.
@@ -22,14 +23,12 @@ import os
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from functools import partial
 from itertools import takewhile
 from pathlib import Path
 from statistics import median
 
 # One core: times are that core's own.
-for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
-    os.environ.setdefault(_name, "1")
+os.environ["OMP_NUM_THREADS"] = os.environ["OPENBLAS_NUM_THREADS"] = "1"
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from cut_pipelines import MESH, SOUNDS, Pipeline, Wanted, machine, measured, profile_of, workload_of
@@ -77,7 +76,7 @@ class Ran:
     """Of the phone, without its sleep; of all frames."""
 
 
-def cloud_alone(problem: Problem, *, packs: bool = True) -> Placement:
+def cloud_alone(problem: Problem) -> Placement:
     """All on the server that can run there; as there is no way to it, on the device."""
     reached = any(link.target == SERVER for link in problem.links)
     stages = []
@@ -124,6 +123,17 @@ def ran(pipeline: Pipeline, way: str, aim: str, trace: Trace, wanted: Wanted, fr
         tuple(sum(run.resource == SERVER for run in frame.stages) for frame in kept.frames),
         energy.total_nj - energy.by_cause.get("asleep", 0),
     )
+
+
+def pieces_told(pipeline: Pipeline) -> str:
+    """A table of what was measured."""
+    names = tuple(dict.fromkeys(form.name for piece in pipeline.pieces for form in piece.forms))
+    rows = []
+    for piece in pipeline.pieces:
+        forms = {form.name: f"{form.bytes} {form.pack_us} {form.loss_ppm}" for form in piece.forms}
+        rows.append((piece.name, piece.took_us, *(forms.get(name, "") for name in names)))
+    title = f"{pipeline.name}, {pipeline.runs} runs: us here; of each form bytes, us to pack and unpack, loss in ppm"
+    return f"{title}\n\n{table(('piece', 'us', *names), rows)}"
 
 
 def sweep(pipelines: Sequence[Pipeline], wanted: Wanted) -> list[str]:
@@ -220,13 +230,7 @@ def main() -> int:
     names = [name for name in (*SOUNDS, MESH) if given.only in (None, name)]
     pipelines = [measured(name, rounds=given.rounds) for name in names]
     for pipeline in pipelines:
-        rows = [
-            (piece.name, piece.took_us, *(f"{form.bytes} {form.pack_us} {form.loss_ppm}" for form in piece.forms))
-            for piece in pipeline.pieces
-        ]
-        rows = [(*row, *[""] * (6 - len(row))) for row in rows]
-        print(f"{pipeline.name}, {pipeline.runs} runs: us here, then bytes, us and loss in ppm of each form\n")
-        print(table(("piece", "us", "as it is", "float16 or int8", "int8 or int4", "int4"), rows))
+        print(pieces_told(pipeline))
     wrong = sweep(pipelines, wanted)
     traces = traces_of(given.folder, (given.frames + 1) * wanted.period_us)
     for aim in OBJECTIVES:
