@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from random import Random
 
 from leo_runtime.dispatch.dispatcher import Dispatcher
@@ -45,10 +45,12 @@ def lanes_of(problem: Problem) -> dict[str, int]:
     return {resource.name: resource.lanes for resource in problem.resources}
 
 
-def dispatcher_for(problem: Problem, release_us: int = 0, kind: type[Dispatcher] = Dispatcher) -> Dispatcher:
-    """A dispatcher of the problem's machine, whose lanes are busy as the problem says."""
+def dispatcher_for(
+    problem: Problem, release_us: int = 0, kind: type[Dispatcher] = Dispatcher, *, remote: Collection[str] = ()
+) -> Dispatcher:
+    """A dispatcher of the problem's machine, whose lanes are busy as the problem says; `remote` are servers."""
     ready = {r.name: tuple(release_us + at_us for at_us in r.ready_us) for r in problem.resources if r.ready_us}
-    return kind(lanes_of(problem), ready_us=ready)
+    return kind(lanes_of(problem), ready_us=ready, remote=remote)
 
 
 def asleep_in(problem: Problem) -> tuple[str, ...]:

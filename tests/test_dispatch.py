@@ -25,6 +25,7 @@ from leo_runtime.dispatch.events import (
     FrameDropped,
     Hold,
     Instruction,
+    LinkLost,
     ProcessorFound,
     ProcessorLost,
     Release,
@@ -33,6 +34,7 @@ from leo_runtime.dispatch.events import (
     RunReport,
     RunStage,
     SendEnded,
+    SendFailed,
     SendOutput,
     StageEnded,
     StageFailed,
@@ -72,6 +74,8 @@ class Shaker:
     done: dict[int, FrameDone] = field(default_factory=dict)
     plans: dict[int, Plan] = field(default_factory=dict)
     held: set[str] = field(default_factory=set)
+    under_way: dict[tuple[int, int], SendOutput] = field(default_factory=dict)
+    """Transfers that have not arrived, and are not lost, by frame and number."""
     twin: Dispatcher | None = None
     """One that is interpreted and looks at every lane after every event, and is to say the same."""
 
@@ -84,7 +88,8 @@ class Shaker:
             assert self.twin.handle(event) == orders
         for order in orders:
             self.obey(order)
-        assert self.dispatcher.broken_invariants() == ()
+        broken = self.dispatcher.broken_invariants()
+        assert broken == (), broken
 
     def obey(self, order: Instruction) -> None:
         match order:
@@ -105,8 +110,10 @@ class Shaker:
                 assert (order.frame, order.stage, order.source) in self.there, "sent before it was computed"
                 if order.resource is not None and order.lane is not None and order.sending_us > 0:
                     assert (order.resource, order.lane) not in self.busy, "two transfers on one lane"
-                    self.busy[order.resource, order.lane] = (order.frame, f"{order.stage}->{order.target}", 0)
-                self.pending.append(SendEnded(0, order.frame, order.stage, order.target))
+                    what = (order.frame, f"{order.stage}->{order.target}", order.number)
+                    self.busy[order.resource, order.lane] = what
+                self.under_way[order.frame, order.number] = order
+                self.pending.append(SendEnded(0, order.frame, order.stage, order.target, order.number))
             case Wake():
                 self.pending.append(ResourceWoken(0, order.resource))
             case Hold():
@@ -149,12 +156,30 @@ class Shaker:
             if isinstance(event, StageEnded) and lane is not None and not stale:
                 self.there.add((event.frame, event.stage, lane[0]))
         if isinstance(event, SendEnded):
-            what = (event.frame, f"{event.stage}->{event.target}", 0)
+            what = (event.frame, f"{event.stage}->{event.target}", event.number or 0)
             self.busy = {lane: job for lane, job in self.busy.items() if job != what}
-            self.pending.append(Arrived(0, event.frame, event.stage, event.target))
-        if isinstance(event, Arrived):
+            self.pending.append(Arrived(0, event.frame, event.stage, event.target, event.number))
+        if isinstance(event, Arrived) and self.under_way.pop((event.frame, event.number or 0), None) is not None:
             self.there.add((event.frame, event.stage, event.target))
         self.send(event)
+
+    def lose(self, event: LinkLost | ProcessorLost) -> None:
+        """A link falls, or a server dies: what is under way there is lost, and what is there."""
+        gone = [event.resource] if isinstance(event, ProcessorLost) else []
+        for key, order in list(self.under_way.items()):
+            ends = (order.source, order.target)
+            fell = isinstance(event, LinkLost) and ends == (event.source, event.target)
+            if fell or not set(gone).isdisjoint(ends):
+                del self.under_way[key]
+        self.there = {one for one in self.there if one[2] not in gone}
+        self.send(event)
+
+    def break_off(self, order: SendOutput) -> None:
+        """A transfer fails by itself."""
+        del self.under_way[order.frame, order.number]
+        what = (order.frame, f"{order.stage}->{order.target}", order.number)
+        self.busy = {lane: job for lane, job in self.busy.items() if job != what}
+        self.send(SendFailed(self.now_us, order.frame, order.stage, order.target, "reset by peer", order.number))
 
     def run(self) -> None:
         while self.pending:

@@ -116,11 +116,17 @@ def test_other_links_do_as_planned_and_nobody_is_told() -> None:
 
 
 @pytest.mark.parametrize("up_us", [50_000, None])
-def test_nothing_hangs_where_a_link_is_down(up_us: int | None) -> None:
+def test_nothing_hangs_where_a_link_falls(up_us: int | None) -> None:
+    """What was being sent is lost, whether or not the link is back later; and there is no other place to run."""
     problem = _there_and_back()
     course = LinkCourse((0, 2_000), ((5_000, 1_000_000), None))
     if up_us is not None:
         course = LinkCourse((*course.times_us, up_us), (*course.nows, (5_000, 1_000_000)))
-    done = _run(Simulator(dispatcher_for(problem), courses={("here", "there"): course}), problem)
-    assert {stage.outcome for stage in done.stages} == {"done"}
-    assert done.sends[0].sent_us == (10_000 if up_us is None else up_us + 8_000)
+    heard: list[TransferSeen] = []
+    courses = {("here", "there"): course}
+    done = _run(Simulator(dispatcher_for(problem), courses=courses, heard=heard.append), problem)
+    assert [stage.outcome for stage in done.stages] == ["done", "failed"]
+    assert "cannot get from `here` to `there`" in done.stages[1].error
+    assert [(send.sent_us, send.error) for send in done.sends] == [(2_000, "link `here` -> `there` fell")]
+    assert heard == [TransferSeen("here", "there", 8_000, 1_000, 1_000, fate="lost")]
+    assert done.at_us == 2_000

@@ -10,6 +10,8 @@ import pytest
 
 from leo_runtime.backend.open_inference import (
     TYPES,
+    Asked,
+    KeptTensor,
     Message,
     Tensor,
     answer_message,
@@ -35,16 +37,52 @@ def arrays() -> list[np.ndarray]:
     return [*found, rng.normal(size=(98, 40)).astype(np.float32)]
 
 
+def array_of(tensor: Tensor | KeptTensor) -> np.ndarray:
+    assert isinstance(tensor, Tensor)
+    return tensor.array
+
+
 @pytest.mark.parametrize("binary", [True, False])
 def test_a_request_is_read_as_it_was_written(binary: bool) -> None:
     tensors = [Tensor(f"t{number}", array) for number, array in enumerate(arrays())]
-    body, length = joined(request_message(tensors, ["a", "b"], binary=binary))
+    body, length = joined(request_message(tensors, [Asked("a", binary), Asked("b", binary)], binary=binary))
     asked = read_request(body, length)
-    assert asked.outputs == ("a", "b") and asked.binary == (binary, binary)
+    assert asked.outputs == (Asked("a", binary), Asked("b", binary))
     for sent, came in zip(tensors, asked.inputs, strict=True):
-        assert came.name == sent.name
+        assert isinstance(came, Tensor) and came.name == sent.name
         assert came.array.dtype == sent.array.dtype and came.array.shape == sent.array.shape
         assert np.array_equal(came.array, sent.array) and came.array.flags.aligned
+
+
+def test_what_is_kept_goes_by_its_id() -> None:
+    inputs = [KeptTensor("x", "a-1", np.dtype("float32"), (2, 3)), Tensor("y", np.ones(2, np.float32))]
+    outputs = [Asked("p", keep="a-2", bring=False), Asked("q", keep="a-3"), Asked("r")]
+    body, length = joined(request_message(inputs, outputs, forget=["a-0"]))
+    asked = read_request(body, length)
+    assert asked.inputs[0] == inputs[0] and isinstance(asked.inputs[1], Tensor)
+    assert asked.outputs == tuple(outputs) and asked.forget == ("a-0",)
+    given = KeptTensor("p", "a-2", np.dtype("int8"), ())
+    body, length = joined(answer_message("m", "1", [given, Tensor("q", np.ones(2))], [True, True], ""))
+    came = read_answer(body, length)
+    assert came[0] == given and isinstance(came[1], Tensor)
+
+
+@pytest.mark.parametrize(
+    ("inputs", "more", "says"),
+    [
+        ({"leo_kept": ""}, {}, "has no id of 1 to 100 characters"),
+        ({"leo_kept": "x" * 101}, {}, "has no id of 1 to 100 characters"),
+        ({"leo_kept": 7}, {}, "has no id of 1 to 100 characters"),
+        ({"leo_kept": "a"}, {"outputs": [{"name": "p", "parameters": {"leo_keep": []}}]}, "has no id of 1 to 100"),
+        ({"leo_kept": "a"}, {"parameters": {"leo_forget": "a"}}, "`leo_forget` is no list of at most 1000"),
+        ({"leo_kept": "a"}, {"parameters": {"leo_forget": ["a"] * 1_001}}, "`leo_forget` is no list of at most 1000"),
+        ({"leo_kept": "a"}, {"parameters": {"leo_forget": [1]}}, "leo_forget has no id of 1 to 100 characters"),
+    ],
+)
+def test_ids_that_are_none_are_refused(inputs: dict[str, Any], more: dict[str, Any], says: str) -> None:
+    said = {"inputs": [{"name": "x", "datatype": "FP32", "shape": [2], "parameters": inputs}], **more}
+    with pytest.raises(InputError, match=says):
+        read_request(json.dumps(said).encode(), None)
 
 
 def test_all_outputs_are_asked_for_as_bytes_at_once() -> None:
@@ -59,6 +97,7 @@ def test_an_answer_is_read_as_it_was_written(binary: bool) -> None:
     message = answer_message("m", "1", tensors, [binary] * len(tensors), "id")
     body, length = joined(message)
     for sent, came in zip(tensors, read_answer(body, length), strict=True):
+        assert isinstance(came, Tensor)
         assert np.array_equal(came.array, sent.array) and came.array.dtype == sent.array.dtype
     assert json.loads(message.json)["id"] == "id"
 
@@ -66,13 +105,13 @@ def test_an_answer_is_read_as_it_was_written(binary: bool) -> None:
 def test_strided_and_foreign_arrays_are_sent_by_value() -> None:
     array = np.arange(24, dtype=">f4").reshape(4, 6)[::2, ::-1]
     body, length = joined(request_message([Tensor("x", array.astype(np.float32))]))
-    assert np.array_equal(read_request(body, length).inputs[0].array, array)
+    assert np.array_equal(array_of(read_request(body, length).inputs[0]), array)
 
 
 def test_nan_goes_as_bytes_and_never_as_json() -> None:
     tensor = Tensor("x", np.array([np.nan, np.inf], np.float32))
     body, length = joined(request_message([tensor]))
-    assert np.isnan(read_request(body, length).inputs[0].array[0])
+    assert np.isnan(array_of(read_request(body, length).inputs[0])[0])
     with pytest.raises(InputError, match="JSON cannot say"):
         request_message([tensor], binary=False)
     with pytest.raises(InputError, match="complex"):
@@ -154,7 +193,7 @@ def test_an_output_is_asked_for_once() -> None:
 
 def test_null_is_as_if_it_were_not_there() -> None:
     said = {"id": None, "outputs": None, "parameters": None, "inputs": [ONE | {"parameters": None}]}
-    assert read_request(json.dumps(said).encode(), None).inputs[0].array.tolist() == [1, 2]
+    assert array_of(read_request(json.dumps(said).encode(), None).inputs[0]).tolist() == [1, 2]
 
 
 @pytest.mark.parametrize(

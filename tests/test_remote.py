@@ -312,7 +312,7 @@ def test_outputs_go_by_their_names_where_these_are_the_same(workload: Workload, 
     with closing(remote(served.url)) as backend:
         own = backend._backend  # type: ignore[attr-defined]  # behind the guard
         for names, first in (("ab", 1), ("ba", 2), ("xy", 1), ("aa", 1)):
-            value = own._value(several, [Tensor(names[0], one), Tensor(names[1], two)])
+            value = own.value(several, [Tensor(names[0], one), Tensor(names[1], two)])
             assert (value["a"].item(), value["b"].item()) == (first, 3 - first)
 
 

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from leo_runtime.backend.open_inference import JSON_LENGTH, Tensor, read_answer, request_message
+from leo_runtime.backend.open_inference import JSON_LENGTH, Asked, Tensor, read_answer, request_message
 from leo_runtime.clock import VirtualClock
 from leo_runtime.documents.workload import Workload
 from leo_runtime.errors import InputError
@@ -59,6 +59,11 @@ def ask(
         connection.close()
 
 
+def tensors_of(answer: bytes, headers: dict[str, str]) -> list[Tensor]:
+    found = read_answer(answer, int(headers[JSON_LENGTH]))
+    return [tensor for tensor in found if isinstance(tensor, Tensor)]
+
+
 def infer(one: Serving, model: str, *arrays: np.ndarray, **headers: str) -> tuple[int, Any]:
     """The status, and the outputs or what is said."""
     message = request_message([Tensor(f"input_{number}", array) for number, array in enumerate(arrays)])
@@ -69,7 +74,7 @@ def infer(one: Serving, model: str, *arrays: np.ndarray, **headers: str) -> tupl
     )
     if status != 200:
         return status, json.loads(answer)["error"]
-    return status, {tensor.name: tensor.array for tensor in read_answer(answer, int(got[JSON_LENGTH]))}
+    return status, {tensor.name: tensor.array for tensor in tensors_of(answer, got)}
 
 
 def test_it_says_what_it_is_and_what_it_has(served: Serving) -> None:
@@ -116,14 +121,16 @@ def test_other_types_are_taken_where_they_fit(served: Serving) -> None:
 
 def test_a_cut_is_computed_in_one_request(served: Serving) -> None:
     def cut(inputs: dict[str, np.ndarray], *outputs: str) -> tuple[int, Any]:
-        message = request_message([Tensor(name, array) for name, array in inputs.items()], outputs)
+        message = request_message(
+            [Tensor(name, array) for name, array in inputs.items()], [Asked(name) for name in outputs]
+        )
         body = b"".join((message.json, *message.tensors))
         status, got, answer = ask(
             served, "POST", "/v2/models/graph:loud/infer", body, {JSON_LENGTH: str(len(message.json))}
         )
         if status != 200:
             return status, json.loads(answer)["error"]
-        return status, [tensor.array.tolist() for tensor in read_answer(answer, int(got[JSON_LENGTH]))]
+        return status, [tensor.array.tolist() for tensor in tensors_of(answer, got)]
 
     loud = float(np.abs(SIGNAL * 2).mean())
     whole = cut({"signal.samples": SIGNAL})
@@ -174,7 +181,7 @@ def test_inputs_that_are_not_the_stages_are_refused(served: Serving) -> None:
         "stage `level` has the inputs input_0, got 'input_0', 'input_1'",
     )
     assert infer(served, "level", SIGNAL[:3]) == (400, "input_0 of stage `level` is (100,), got (3,)")
-    message = request_message([Tensor("input_0", SIGNAL)], ["other"])
+    message = request_message([Tensor("input_0", SIGNAL)], [Asked("other")])
     body = b"".join((message.json, *message.tensors))
     status, _, answer = ask(served, "POST", "/v2/models/level/infer", body, {JSON_LENGTH: str(len(message.json))})
     assert (status, json.loads(answer)["error"]) == (400, "stage `level` has the outputs level, not 'other'")
@@ -543,3 +550,4 @@ def test_metrics_are_shown(workload: Workload) -> None:
         assert 'leo_serve_answers_total{model="level",status="200"} 1.0' in lines
         assert 'leo_serve_refused_total{reason="malformed"} 1.0' in lines
         assert any(line.startswith("leo_serve_connections ") for line in lines)
+        assert "leo_serve_kept_bytes 0.0" in lines and "leo_serve_kept_tensors 0.0" in lines

@@ -321,10 +321,19 @@ def test_the_command_writes_the_page_beside_the_rows(
     assert "2 of 4 cells have not been run yet" in (tmp_path / "two.html").read_text(encoding="utf-8")
     assert main(["report", "blinks.study.toml", "--solver", "exact,heft"]) == 0
     assert (tmp_path / "out" / "blinks.exact+heft.study.html").is_file()
+    assert main(["report", "blinks.study.toml", "--where", "solver=exact"]) == 0
+    page = read((tmp_path / "out" / "blinks.solver=exact.study.html").read_text(encoding="utf-8"))
+    assert len(rows(page.one("table", id="points-table"))) == 2
+    assert "deadline (2), solver=exact" in page.text or "solver (2) by deadline (2), solver=exact" in page.text
     assert main(["study", "run", "hax-conn", "--jobs", "0"]) == 0
     assert main(["report", "hax-conn"]) == 0
     assert (tmp_path / "out" / "hax-conn.study.html").is_file()
-    for wrong in (["--frame", "3"], ["--out", "blinks.study.toml"], ["--rows", "elsewhere"]):
+    for wrong in (
+        ["--frame", "3"],
+        ["--out", "blinks.study.toml"],
+        ["--rows", "elsewhere"],
+        ["--where", "solver=best"],
+    ):
         assert main(["report", "blinks.study.toml", *wrong]) == 2
     with pytest.raises(SystemExit, match="2"):
         main(["report", "blinks.study.toml", "--solver", "exact,,heft"])

@@ -157,7 +157,7 @@ class Restarting(Protocol):
 @runtime_checkable
 class Backend(Protocol):
     """Code that runs stages on one processor. Optional: `SimulatedDevice`, `NamedDriver`, `Lacking`, `Holding`,
-    `EndingProcesses`.
+    `EndingProcesses`, `leo_runtime.backend.keeping.Keeping`.
     """
 
     name: str

@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, cast
+
 from leo_runtime.backend import Backend, Holding, Kernel, ProcessEnds, driver_of, ends_of, is_simulated, lacks_of
+from leo_runtime.backend.keeping import Keeping, Kept, Passed
 from leo_runtime.documents.binding import BoundStage
 from leo_runtime.errors import KernelError, MissingExtraError, in_words
+
+if TYPE_CHECKING:
+    import numpy as np
 
 
 class GuardedBackend:
@@ -64,11 +71,52 @@ class GuardedHoldingBackend(GuardedBackend):
             self._device.release()
 
 
+class GuardedKeepingBackend(GuardedBackend):
+    """One whose device keeps what its stages give each other."""
+
+    def __init__(self, backend: Backend, package: str = "") -> None:
+        """As `GuardedBackend`."""
+        super().__init__(backend, package)
+        self._keeper = cast("Keeping", backend)
+        with in_words(f"{self._who} does not say whether it keeps values", hint=self._hint):
+            self.keeps = bool(self._keeper.keeps)
+
+    def put(self, arrays: Sequence[np.ndarray], most_us: int | None, /) -> tuple[Kept, Passed]:
+        """Send the arrays of a value. Raises `KernelError` where the backend raises anything that is no `LeoError`."""
+        with in_words(f"{self._who} failed to send a value", KernelError, hint=self._hint):
+            return self._keeper.put(arrays, most_us)
+
+    def fetch(self, kept: Kept, most_us: int | None, /) -> tuple[list[np.ndarray], Passed]:
+        """The arrays of a value. Raises as `put`."""
+        with in_words(f"{self._who} failed to fetch a value", KernelError, hint=self._hint):
+            return self._keeper.fetch(kept, most_us)
+
+    def forget(self, kept: Sequence[Kept], /) -> None:
+        """Nobody needs these any more. Raises `BackendError` where the backend raises anything."""
+        with in_words(f"{self._who} failed to forget a value", hint=self._hint):
+            self._keeper.forget(kept)
+
+
+class GuardedHoldingKeepingBackend(GuardedHoldingBackend, GuardedKeepingBackend):
+    """One that does both."""
+
+
 def guarded(backend: Backend, package: str = "") -> GuardedBackend:
     """The backend behind the border; `package` is where it comes from. Raises as `GuardedBackend` does."""
     if isinstance(backend, GuardedBackend):
         return backend
-    return (GuardedHoldingBackend if isinstance(backend, Holding) else GuardedBackend)(backend, package)
+    kinds = {
+        (False, False): GuardedBackend,
+        (True, False): GuardedHoldingBackend,
+        (False, True): GuardedKeepingBackend,
+        (True, True): GuardedHoldingKeepingBackend,
+    }
+    return kinds[isinstance(backend, Holding), _is_keeping(backend)](backend, package)
+
+
+def _is_keeping(backend: Backend) -> bool:
+    """Whether it has all of that: its `keeps` is asked later, behind the border."""
+    return all(hasattr(type(backend), name) for name in ("put", "fetch", "forget"))
 
 
 def _blame(package: str) -> str:

@@ -22,6 +22,10 @@ JSON_LENGTH = "Inference-Header-Content-Length"
 """The header that says how many bytes of a body are JSON."""
 BINARY = "binary_tensor_data"
 """The extension's name, as servers list it."""
+KEPT = "leo_kept"
+"""The extension by which a server keeps tensors under ids that the client gives: those it is sent to keep, and outputs.
+An input names one in place of data. It is also the parameter that does so; an output that is to be kept has `KEEP`."""
+KEEP, BRING, FORGET = "leo_keep", "leo_bring", "leo_forget"
 
 TYPES: Mapping[str, np.dtype[Any]] = {
     "BOOL": np.dtype("?"),
@@ -33,6 +37,10 @@ TYPES: Mapping[str, np.dtype[Any]] = {
 NAMES = {dtype.newbyteorder("="): name for name, dtype in TYPES.items()}
 
 MOST_TENSORS, MOST_AXES, LONGEST_NAME = 256, 16, 1_000
+LONGEST_ID = 100
+"""Of a tensor that is kept."""
+MOST_FORGOTTEN = 1_000
+"""Ids in one request."""
 MOST_VALUES = 1 << 48
 """Of a tensor, where an axis of length 0 counts as 1: numpy has no larger ones, not even empty ones."""
 MOST_JSON_BYTES = 4 << 20
@@ -45,6 +53,29 @@ class Tensor:
 
     name: str
     array: np.ndarray
+
+
+@dataclass(frozen=True, slots=True)
+class KeptTensor:
+    """A tensor that the server keeps, by its id."""
+
+    name: str
+    id: str
+    dtype: np.dtype[Any]
+    shape: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """An output that is asked for."""
+
+    name: str
+    binary: bool = True
+    """Whether it is wanted as bytes."""
+    keep: str = ""
+    """The id under which it is to be kept; empty: it is not."""
+    bring: bool = True
+    """Whether it is wanted in the answer: of one that is kept also without."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,31 +95,37 @@ class Message:
 class Request:
     """What somebody asks to have inferred."""
 
-    inputs: tuple[Tensor, ...]
-    outputs: tuple[str, ...] = ()
+    inputs: tuple[Tensor | KeptTensor, ...]
+    outputs: tuple[Asked, ...] = ()
     """(): all there are."""
-    binary: tuple[bool, ...] = ()
-    """Of each of `outputs`, whether it is wanted as bytes."""
     all_binary: bool = False
-    """The same of all, where none is named."""
+    """Whether these are wanted as bytes, where none is named."""
     request_id: str = ""
+    forget: tuple[str, ...] = ()
+    """The ids of what is to be kept no longer."""
 
 
 def request_message(
-    inputs: Sequence[Tensor], outputs: Sequence[str] = (), *, binary: bool = True, request_id: str = ""
+    inputs: Sequence[Tensor | KeptTensor],
+    outputs: Sequence[Asked] = (),
+    *,
+    binary: bool = True,
+    request_id: str = "",
+    forget: Sequence[str] = (),
 ) -> Message:
     """The request for these outputs, or for all. Raises `InputError` for a type that the protocol has not."""
     listed, parts = _listed(inputs, [binary] * len(inputs))
     said: dict[str, Any] = ({"id": request_id} if request_id else {}) | {"inputs": listed}
+    parameters: dict[str, Any] = {FORGET: list(forget)} if forget else {}
     if outputs:
-        said["outputs"] = [{"name": name, "parameters": {"binary_data": binary}} for name in outputs]
+        said["outputs"] = [{"name": one.name, "parameters": _wishes(one)} for one in outputs]
     elif binary:
-        said["parameters"] = {"binary_data_output": True}
-    return Message(_json(said), parts)
+        parameters["binary_data_output"] = True
+    return Message(_json(said | ({"parameters": parameters} if parameters else {})), parts)
 
 
 def answer_message(
-    model: str, version: str, outputs: Sequence[Tensor], binary: Sequence[bool], request_id: str
+    model: str, version: str, outputs: Sequence[Tensor | KeptTensor], binary: Sequence[bool], request_id: str
 ) -> Message:
     """The answer with these outputs. Raises `InputError` for one that goes as JSON and holds NaN or infinity."""
     listed, parts = _listed(outputs, binary)
@@ -104,21 +141,23 @@ def read_request(body: bytes, json_length: int | None) -> Request:
     asked = said.get("outputs") or []
     if not isinstance(asked, list) or len(asked) > MOST_TENSORS:
         raise InputError(f"`outputs` is no list of at most {MOST_TENSORS}")
-    names, wanted = [], []
+    wanted: dict[str, Asked] = {}
     all_binary = parameters.get("binary_data_output") is True
     for number, output in enumerate(asked):
-        name = _name(output, f"outputs[{number}]")
-        if name in names:
+        where = f"outputs[{number}]"
+        name, wishes = _name(output, where), _parameters(output, where)
+        if name in wanted:
             raise InputError(f"the output {name[:50]!r} is asked for twice")
-        names.append(name)
-        wanted.append(bool(_parameters(output, f"outputs[{number}]").get("binary_data", all_binary)))
+        keep = _id(wishes[KEEP], where) if KEEP in wishes else ""
+        bring = not keep or wishes.get(BRING) is True
+        wanted[name] = Asked(name, bool(wishes.get("binary_data", all_binary)), keep, bring)
     request_id = said.get("id") or ""
     if not isinstance(request_id, str) or len(request_id) > LONGEST_NAME:
         raise InputError(f"`id` is no text of at most {LONGEST_NAME} characters")
-    return Request(inputs, tuple(names), tuple(wanted), all_binary, request_id)
+    return Request(inputs, tuple(wanted.values()), all_binary, request_id, _forgotten(parameters.get(FORGET, [])))
 
 
-def read_answer(body: bytes, json_length: int | None, request_id: str = "") -> tuple[Tensor, ...]:
+def read_answer(body: bytes, json_length: int | None, request_id: str = "") -> tuple[Tensor | KeptTensor, ...]:
     """The outputs that an answer's body holds. Raises `InputError` for whatever the protocol does not allow.
 
     Nor may it be the answer to another request than that of `request_id`, where it says to which.
@@ -152,16 +191,37 @@ def _read(body: bytes, json_length: int | None) -> tuple[dict[str, Any], memoryv
     return read_json(whole[:length]), whole[length:]
 
 
-def _tensors(listed: Any, binary: memoryview, what: str) -> tuple[Tensor, ...]:
+def _wishes(asked: Asked) -> dict[str, Any]:
+    wishes: dict[str, Any] = {"binary_data": asked.binary}
+    return wishes | ({KEEP: asked.keep, BRING: asked.bring} if asked.keep else {})
+
+
+def _forgotten(ids: Any) -> tuple[str, ...]:
+    if not isinstance(ids, list) or len(ids) > MOST_FORGOTTEN:
+        raise InputError(f"`{FORGET}` is no list of at most {MOST_FORGOTTEN}")
+    return tuple([_id(one, FORGET) for one in ids])
+
+
+def _id(said: Any, where: str) -> str:
+    if not isinstance(said, str) or not 0 < len(said) <= LONGEST_ID:
+        raise InputError(f"{where} has no id of 1 to {LONGEST_ID} characters")
+    return said
+
+
+def _tensors(listed: Any, binary: memoryview, what: str) -> tuple[Tensor | KeptTensor, ...]:
     if not isinstance(listed, list) or len(listed) > MOST_TENSORS:
         raise InputError(f"`{what}` is no list of at most {MOST_TENSORS}")
-    found: list[Tensor] = []
+    found: list[Tensor | KeptTensor] = []
     begin = 0
     for number, said in enumerate(listed):
         where = f"{what}[{number}]"
         name = _name(said, where)
         dtype, shape = _type(said, where), _shape(said, where)
-        size = _parameters(said, where).get("binary_data_size")
+        parameters = _parameters(said, where)
+        if KEPT in parameters:
+            found.append(KeptTensor(name, _id(parameters[KEPT], where), dtype.newbyteorder("="), shape))
+            continue
+        size = parameters.get("binary_data_size")
         if size is None:
             array = _from_json(said.get("data"), dtype, shape, where)
         else:
@@ -254,10 +314,22 @@ def _has_only_numbers(data: list[Any]) -> bool:
     return False
 
 
-def _listed(tensors: Sequence[Tensor], binary: Sequence[bool]) -> tuple[list[dict[str, Any]], tuple[memoryview, ...]]:
+def _listed(
+    tensors: Sequence[Tensor | KeptTensor], binary: Sequence[bool]
+) -> tuple[list[dict[str, Any]], tuple[memoryview, ...]]:
     listed: list[dict[str, Any]] = []
     parts: list[memoryview] = []
     for tensor, as_bytes in zip(tensors, binary, strict=True):
+        if isinstance(tensor, KeptTensor):
+            listed.append(
+                {
+                    "name": tensor.name,
+                    "datatype": NAMES[tensor.dtype],
+                    "shape": list(tensor.shape),
+                    "parameters": {KEPT: tensor.id},
+                }
+            )
+            continue
         array = tensor.array
         datatype = NAMES.get(array.dtype)
         if datatype is None:

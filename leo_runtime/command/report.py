@@ -15,7 +15,7 @@ EXAMPLE = "report out/demo.virtual"
 
 PAGE = "report.html"
 MOST_OF_NAME = 80
-"""How many letters of the solvers a page's name has."""
+"""How many letters of the solvers and of what is held a page's name has."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +27,7 @@ class Request:
     frames: list[int] | None
     solvers: tuple[str, ...] | None
     rows: Path | None
+    where: list[str] | None
     figures: Path | None
 
 
@@ -51,6 +52,12 @@ def add(parser: argparse.ArgumentParser) -> None:
         "--solver", dest="solvers", type=names_of, metavar="A,B", help="of a study: as it was run with `--solver`"
     )
     parser.add_argument(
+        "--where",
+        action="append",
+        metavar="AXIS=VALUE",
+        help="of a study: only cells where that axis has this value; may be repeated",
+    )
+    parser.add_argument(
         "--figures", type=Path, metavar="FOLDER", help="of a study: figures for papers, too: .png, .svg, and their .csv"
     )
 
@@ -60,7 +67,12 @@ def run(request: Request) -> int:
     from leo_runtime.report.page.render import require_jinja2
 
     is_study = _is_study(request.shown)
-    of_studies = {"--rows": request.rows, "--solver": request.solvers, "--figures": request.figures}
+    of_studies = {
+        "--rows": request.rows,
+        "--solver": request.solvers,
+        "--where": request.where,
+        "--figures": request.figures,
+    }
     wrong = {"--frame": request.frames} if is_study else of_studies
     for option, value in wrong.items():
         if value is not None:
@@ -94,33 +106,39 @@ def _study(request: Request) -> int:
     from leo_runtime.schema import require_writable
     from leo_runtime.study import running
     from leo_runtime.study.shipped_studies import study_file
+    from leo_runtime.study.slices import held_at, sliced
     from leo_runtime.study.store import Store, kept_in
 
     solvers = request.solvers or ()
     file = study_file(str(request.shown))
     study = running.chosen(file, solvers)
     path = kept_in(request.rows or Path("out"), study.name)
-    out = path.with_name(f"{study.name}{_among(solvers)}.study.html") if request.out is None else request.out
+    where = request.where or ()
+    out = path.with_name(f"{study.name}{_among(solvers, where)}.study.html") if request.out is None else request.out
     with Store(path, writes=False) as store:
         require_writable(out, path, file)
         with bar(f"reading {study.name}") as progress:
             planned = running.plan(study, file.resolve().parent, progress)
         rows, status = running.rows(planned, store), running.status(planned, store)
-    failed = {failure.cell: failure.cause for failure in status.failed.values()}
-    text = study_page(StudyRows(study, rows, len(planned.cells), failed), file.name)
+    cells = [cell.place for cell in planned.cells]
+    held = held_at(where, cells, [axis.column for axis in study.axes])
+    shown, left = sliced(rows, held), {cell["cell"] for cell in sliced(cells, held)}
+    failed = {failure.cell: failure.cause for number, failure in status.failed.items() if number in left}
+    text = study_page(StudyRows(study, shown, len(left), failed, held), file.name)
     figures = []
     if request.figures is not None:
         from leo_runtime.report.study_plots import write_figures
 
-        figures = write_figures(study, rows, request.figures)
+        figures = write_figures(study, shown, request.figures)
         if not figures:
             say(f"{request.figures}: nothing is written there: one cell without axes is no figure")
     return _written(out, text, figures)
 
 
-def _among(solvers: Sequence[str]) -> str:
-    """What the name of the page says of the solvers that were asked for: the study's own page is another one."""
-    return f".{re.sub(r'[^A-Za-z0-9_.+-]', '_', '+'.join(solvers))[:MOST_OF_NAME]}" if solvers else ""
+def _among(solvers: Sequence[str], where: Sequence[str]) -> str:
+    """What the name of the page says of the solvers and cells that were asked for: the study's own page is another."""
+    asked = [*solvers, *where]
+    return f".{re.sub(r'[^A-Za-z0-9_.+=-]', '_', '+'.join(asked))[:MOST_OF_NAME]}" if asked else ""
 
 
 def _written(out: Path, text: str, others: list[Path] | None = None) -> int:

@@ -90,7 +90,10 @@ def run(request: Request) -> int:
         service = opened.service(limits, clock, name=workload.name, token=token)
         server = Server(service, request.bind, clock, tls)
         server.start()
-        put(f"serving {workload.name} at {server.url}: {len(opened.stages)} stages, {len(opened.graphs)} graphs\n")
+        held = ", ".join(
+            f"{n} {what}{'s' * (n != 1)}" for n, what in ((len(opened.stages), "stage"), (len(opened.graphs), "graph"))
+        )
+        put(f"serving {workload.name} at {server.url}: {held}\n")
         if token and tls is None and not _is_loopback(request.bind[0]):
             say("without TLS the token and all data can be read and changed on the way; give --tls-cert and --tls-key")
         try:

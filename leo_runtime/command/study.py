@@ -424,14 +424,14 @@ class _Table:
     def said(self, column: str, axes: Sequence[str]) -> str:
         """What a table over these axes is of, and the mean of what."""
         from leo_runtime.report.study_text import unit_of
+        from leo_runtime.study.slices import held_text
 
         unit, _ = unit_of(column)
         others = [axis.column for axis in self.study.axes if axis.column not in axes]
         others = [name for name in others if len(self.held.get(name, ("", ""))) > 1]
         others += ["repetitions"] * (self.study.repetitions > 1)
-        where = "".join(f", {axis}={' or '.join(of)}" for axis, of in self.held.items())
         over = " and ".join(filter(None, (", ".join(others[:-1]), *others[-1:])))
-        return f"{column}{', in ' * bool(unit)}{unit}{', the mean over ' * bool(over)}{over}{where}"
+        return f"{column}{', in ' * bool(unit)}{unit}{', the mean over ' * bool(over)}{over}{held_text(self.held)}"
 
 
 def _table_of(planned: Planned, store: Store, request: Request) -> _Table:

@@ -12,7 +12,8 @@ from operator import index
 from pathlib import Path
 from types import MappingProxyType
 
-from leo_runtime.dispatch.inflight import OVER, Frame, Lane, Stage, could_run
+from leo_runtime.dispatch.inflight import OVER, Frame, Lane, Stage
+from leo_runtime.dispatch.reach import NOTHING_CUT, Cut, could_run
 from leo_runtime.documents.problem import Link, Mode
 from leo_runtime.errors import SolverError, words
 from leo_runtime.frame.event_driven import WRONG, Answer, EventPolicy, GiveUp, Moment, Option, Ready, Start
@@ -31,7 +32,7 @@ Target = tuple[str, str, str]
 class Machine:
     """What a stage finds now. Times are on the run's clock."""
 
-    __slots__ = ("aside", "awake_us", "free_us", "lost", "now_us")
+    __slots__ = ("aside", "awake_us", "cut", "free_us", "lost", "now_us")
 
     def __init__(
         self,
@@ -40,13 +41,16 @@ class Machine:
         awake_us: Callable[[str, int], int],
         lost: Collection[str],
         aside: Collection[Target],
+        cut: Cut = NOTHING_CUT,
     ) -> None:
-        """`awake_us` says when a resource would be awake that takes so long to wake; `aside` is out of service."""
+        """`awake_us` says when a resource would be awake that takes so long to wake; `aside` is out of service, `cut`
+        cannot be had."""
         self.now_us = now_us
         self.free_us = MappingProxyType(free_us)  # The policy is told of it, and is to change nothing.
         self.awake_us = awake_us
         self.lost = lost
         self.aside = aside
+        self.cut = cut
 
 
 class Asking:
@@ -95,7 +99,11 @@ class Asking:
         """What the policy is told of a stage that is ready; None: nothing that is there could run it."""
         frame = stage.frame
         outlook = frame.plan.undecided[stage.name]
-        modes = [mode for mode in outlook.modes if could_run(stage, mode, machine.lost) and _can_be_read(stage, mode)]
+        modes = [
+            mode
+            for mode in outlook.modes
+            if could_run(stage, mode, machine.lost, machine.cut) and _can_be_read(stage, mode)
+        ]
         well = [mode for mode in modes if stage.in_mode(mode) not in machine.aside] if machine.aside else modes
         if not modes:
             return None
@@ -164,7 +172,8 @@ class Asking:
         start_us = max(free_us, machine.awake_us(target, plan.wake_us[target]))
         for name in stage.planned.waits:
             source = stage.frame.stages[name]
-            if source.state == "done" and source.resource != target:
+            send = stage.frame.sends.get((name, target))
+            if source.state == "done" and source.resource != target and (send is None or send.state != "arrived"):
                 start_us = max(start_us, _there_us(source, plan.links[source.resource, target], machine))
         lasts = self._lasts.get(stage.in_mode(mode), FINE * mode.duration_us)
         return Option(mode, lanes_us.index(free_us), max(1, lasts // FINE), max(free_us, now_us), start_us)
@@ -187,9 +196,6 @@ def _can_be_read(stage: Stage, mode: Mode) -> bool:
 
 def _there_us(source: Stage, link: Link, machine: Machine) -> int:
     """When an output would be at the end of a link."""
-    send = source.frame.sends.get((source.name, link.target))
-    if send is not None and send.state == "arrived":
-        return machine.now_us
     sent_us = machine.now_us if link.resource is None else min(machine.free_us[link.resource])
     return sent_us + link.sending_us(source.mode.output_bytes) + link.latency_us
 

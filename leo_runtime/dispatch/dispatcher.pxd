@@ -14,7 +14,7 @@ cdef class Dispatcher:
     cdef list _every_lane, _touched, _out, _loose
     cdef set _lost, _reminded
     cdef object _next_us, _log, _now_us, _limits, _health, _asking, _decisions
-    cdef object _memory
+    cdef object _memory, _links, _remote
     cdef public bint _everywhere
     cdef bint _hung
 

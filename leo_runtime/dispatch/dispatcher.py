@@ -24,6 +24,12 @@ has computed outlives its processor: outputs are handed to the host when it ends
 its lane until the driver says that it has ended, or that it is over its limit, also where its processor is lost and
 found again.
 
+**Links and servers.** When a link falls, what is under way over it is lost (`_lose_link`), and so is what is sent to or
+from a server, one of the `remote`, that is lost: its outputs go with it. A stage that lacks what it reads where it is
+to run is taken to where that can be had; where it is no server's, what it reads is computed once more on this side
+(`_rescue`), its own inputs first. That is of no stage's making, so that it does not count as its one move; it goes to
+where it is expected to end first. A link is not used again as soon as it is back (`links`).
+
 **Late runs.** A lane whose run takes longer than planned is expected to take as long again as it is late already, and
 is `suspect` when it is late by `SUSPECT_FACTOR` times the run's planned duration and `SUSPECT_LEAST_US` (`inflight`); a
 resource all of whose lanes are is one of the `suspects`, and work moves there last. A run that has not ended within its
@@ -53,6 +59,7 @@ from typing import Literal
 from leo_runtime.dispatch.asking import Asking, Machine
 from leo_runtime.dispatch.events import (
     Arrived,
+    CancelSend,
     CancelStage,
     Event,
     FrameAdmitted,
@@ -60,6 +67,8 @@ from leo_runtime.dispatch.events import (
     FrameDropped,
     Instruction,
     LaneRenewed,
+    LinkFound,
+    LinkLost,
     LoadArrived,
     LoadEnded,
     LoadWeights,
@@ -71,6 +80,7 @@ from leo_runtime.dispatch.events import (
     ResourceWoken,
     RunStage,
     SendEnded,
+    SendFailed,
     SendOutput,
     StageEnded,
     StageFailed,
@@ -78,6 +88,7 @@ from leo_runtime.dispatch.events import (
 )
 from leo_runtime.dispatch.health import STAGES_HUNG, Health, Target
 from leo_runtime.dispatch.inflight import (
+    OVER,
     Frame,
     GivenUp,
     Job,
@@ -87,7 +98,6 @@ from leo_runtime.dispatch.inflight import (
     Stage,
     broken_frame,
     broken_lane,
-    could_run,
     fate_of,
     has_decided,
     is_fed,
@@ -98,15 +108,20 @@ from leo_runtime.dispatch.inflight import (
 )
 from leo_runtime.dispatch.left import LeftOver, left_over
 from leo_runtime.dispatch.limits import Limits, RunLimit
+from leo_runtime.dispatch.links import Ends, Links
 from leo_runtime.dispatch.memory import Found, FrameMemory, Memory, Room, labels_of
 from leo_runtime.dispatch.open_plan import decided
 from leo_runtime.dispatch.plan import Plan, PlannedMemory, PlannedSend, PlannedStay
 from leo_runtime.dispatch.power import Power
+from leo_runtime.dispatch.reach import Cut, could_run, lacking, stuck
 from leo_runtime.dispatch.waits import Patience
 from leo_runtime.documents.problem import Mode
 from leo_runtime.frame.event_driven import EventPolicy, Moment, Option, Start
 
 _number, _key = attrgetter("number"), attrgetter("key")
+
+Which = int | tuple[str, int]
+"""Of several runs of a stage in a frame, by attempt, and transfers of its output, by target and number."""
 
 
 class Dispatcher:
@@ -121,13 +136,15 @@ class Dispatcher:
         limit: RunLimit | None = None,
         rooms: Mapping[str, Room] | None = None,
         policy: EventPolicy | None = None,
+        remote: Collection[str] = (),
         remember: int = 1024,
     ) -> None:
         """`lanes` of every processor and radio; `ready_us`: lanes that something else occupies until then.
 
         `used_us`: until when resources were used before; what lingers stays awake for a while after that. `limit` says
         when a run is given up; None: never. `rooms` are the memories of the processors that weights are loaded to;
-        `policy` decides about the stages of plans that are undecided.
+        `policy` decides about the stages of plans that are undecided. `remote` are the processors that are servers, and
+        keep what they compute: it is gone with them.
         """
         self._lanes: dict[str, list[Lane]] = {}
         numbers = count_up()
@@ -149,6 +166,8 @@ class Dispatcher:
             used_us=used_us or {},
         )
         self._lost: set[str] = set()
+        self._links = Links()
+        self._remote = frozenset(remote)
         self._limits = None if limit is None else Limits(limit)
         self._asking = None if policy is None else Asking(policy)
         self._decisions = 0
@@ -159,9 +178,10 @@ class Dispatcher:
         self._frames: dict[int, Frame] = {}
         self._loose: list[Send] = []
         """Transfers that occupy no lane and whose output is there, but whose radio is not awake or not ready."""
-        self._given_up: dict[tuple[int, str, int | str], Lane] = {}
-        """Runs, by attempt, and transfers, by target, that nobody waits for, and the lanes that they still occupy."""
-        self._abandoned: dict[tuple[int, str, int | str], GivenUp] = {}
+        self._given_up: dict[tuple[int, str, Which], Lane] = {}
+        """Runs, by attempt, and transfers, by target and number, that nobody waits for, and the lanes that they still
+        occupy."""
+        self._abandoned: dict[tuple[int, str, Which], GivenUp] = {}
         """Runs that did not end within their limit and have not since, by attempt; their lanes are renewed."""
         self._reminded: set[int] = set()
         self._next_us: int | None = None
@@ -214,6 +234,11 @@ class Dispatcher:
     def lost(self) -> frozenset[str]:
         """The processors that are gone."""
         return frozenset(self._lost)
+
+    @property
+    def links(self) -> Links:
+        """What links are down, and were; to be looked at."""
+        return self._links
 
     @property
     def health(self) -> Health:
@@ -319,6 +344,12 @@ class Dispatcher:
         elif isinstance(event, ProcessorFound):
             self._lost.discard(event.resource)
             self._health.forget(event.resource)
+        elif isinstance(event, SendFailed):
+            self._send_failed(event)
+        elif isinstance(event, LinkLost):
+            self._lose_link((event.source, event.target), event.error)
+        elif isinstance(event, LinkFound):
+            self._links.rise((event.source, event.target), self._now_us)
         elif isinstance(event, StageOverdue):
             self._overdue(event)
         elif isinstance(event, LaneRenewed):
@@ -362,6 +393,8 @@ class Dispatcher:
             for resource in [resource for resource in plan.uses if resource in self._lost]:
                 self._lose(resource, "")
         self._avoid(frame)
+        if self._links.falls:
+            self._reroute(frame)
         if plan.memory is not None and frame.open:  # It may have lost all that it was to run on.
             self._require_room(frame)
             self._require_weights(frame, plan.memory)
@@ -421,6 +454,9 @@ class Dispatcher:
             for resource in [resource for resource in plan.uses if resource in self._lost]:
                 self._lose(resource, "")
         self._avoid(frame)
+        if self._links.falls:
+            self._reroute(frame)
+        self._finish(frame)
 
     def _add_send(self, stage: Stage, planned: PlannedSend) -> Send:
         """A transfer as it is planned."""
@@ -607,12 +643,12 @@ class Dispatcher:
             send.sent_us = event.at_us
             self._free(send)
         else:
-            self._come_back(event.frame, event.stage, event.target)
+            self._send_comes_back(event)
 
     def _arrived(self, event: Arrived) -> None:
         send = self._on_its_way(event)
         if send is None:
-            self._come_back(event.frame, event.stage, event.target)
+            self._send_comes_back(event)
             return
         if send.state == "sending":
             send.sent_us = event.at_us
@@ -640,18 +676,148 @@ class Dispatcher:
         self._power.lose(resource)
         if self._memory is not None:
             self._memory.lose(resource)
+        is_remote = resource in self._remote
+        error = f"processor `{resource}` was lost" + (f" ({why})" if why else "")
         for frame in list(self._frames.values()):
+            if is_remote:
+                self._forget_server(frame, resource, error)
             hit = [s for s in frame.stages.values() if s.resource == resource and s.state in ("waiting", "running")]
             for stage in hit:
-                error = f"processor `{resource}` was lost" + (f" ({why})" if why else "")
+                if is_remote:
+                    self._fetch_inputs(stage, error)
                 if stage.state == "running":
                     self._cancel(stage)
-                    self._retry(stage, error)
-                elif not self._move(stage):
+                    self._retry(stage, error, anew=is_remote)
+                elif not self._move(stage, anew=is_remote):
                     self._end(stage, "failed", error)
             if hit:
                 self._settle(frame)
+            if is_remote:
+                self._reroute(frame)
+            if hit or is_remote:
                 self._finish(frame)
+
+    def _forget_server(self, frame: Frame, resource: str, why: str) -> None:
+        """A server is gone with what it has, and what is under way to it and from it."""
+        for stage in frame.stages.values():
+            if stage.resource == resource and stage.state == "done":
+                stage.is_gone = True
+        for send in frame.sends.values():
+            if resource in (send.link.source, send.link.target):
+                self._lose_send(send, why)
+            if send.link.target == resource and send.state == "arrived":
+                frame.sends_lost.append(send.record())  # It did arrive, and is there no more.
+                send.state = "dropped"
+
+    def _send_failed(self, event: SendFailed) -> None:
+        """A transfer has broken off. Its link is not used for a while."""
+        send = self._on_its_way(event)
+        if send is None:
+            self._send_comes_back(event)
+            return
+        if send.state == "sending":
+            self._free(send)
+        self._note_lost(send, event.error)
+        self._links.fall((send.link.source, send.link.target), event.error, self._now_us, is_down=False)
+        self._reroute_all()
+
+    def _lose_link(self, ends: Ends, why: str) -> None:
+        """A link has fallen."""
+        if not self._links.fall(ends, why, self._now_us):
+            return
+        error = f"link `{ends[0]}` -> `{ends[1]}` fell" + (f" ({why})" if why else "")
+        for frame in self._frames.values():
+            for send in frame.sends.values():
+                if (send.link.source, send.link.target) == ends:
+                    self._lose_send(send, error)
+        self._reroute_all()
+
+    def _reroute_all(self) -> None:
+        """As `_reroute`, of all frames: a link or a server is not there any more."""
+        for frame in list(self._frames.values()):
+            self._reroute(frame)
+            self._finish(frame)
+
+    def _lose_send(self, send: Send, why: str) -> None:
+        """What is under way over a link is lost."""
+        if send.state == "sending":
+            frame, stage = send.frame, send.stage
+            self._give_up(send)
+            self._out.append(CancelSend(frame.number, stage.name, send.link.target, send.number))
+        if send.state in ("sending", "travelling"):
+            self._note_lost(send, why)
+
+    def _note_lost(self, send: Send, why: str) -> None:
+        """A transfer is under way no more, and has not arrived."""
+        send.frame.sends_lost.append(send.lost_record(self._now_us, why))
+        send.state = "dropped"
+        send.frame.open -= 1
+
+    def _cut(self) -> Cut:
+        """What cannot be had now."""
+        return Cut(self._links.out(self._now_us), self._remote)
+
+    def _reroute(self, frame: Frame) -> None:
+        """See to it that what waits can have what it reads, or fail it."""
+        cut, settles = self._cut(), False
+        for stage in tuple(frame.stages.values()):
+            if stage.state != "waiting" or not stage.resource:
+                continue
+            if not (lacks := lacking(stage, cut)):
+                self._send_anew(stage)
+                continue
+            settles = True
+            error = self._why_lacking(lacks[0], stage.resource)
+            is_remote = stage.resource in self._remote
+            if is_remote or not self._remote:
+                self._fetch_inputs(stage, error)
+                if self._move(stage, anew=True):
+                    continue
+            if not is_remote:
+                for one in lacks:
+                    self._rescue(one, error)
+            if lacking(stage, cut):
+                self._end(stage, "failed", error)
+        if settles:
+            self._settle(frame)
+
+    def _send_anew(self, stage: Stage) -> None:
+        """See to it that what a stage reads is sent to it, where that was lost on its way."""
+        for name in stage.planned.waits:
+            send = stage.frame.sends.get((name, stage.resource))
+            if send is not None and send.state == "dropped":
+                self._ensure_send(stage.frame.stages[name], stage.resource, stage.key[0])
+
+    def _why_lacking(self, source: Stage, target: str) -> str:
+        """Why an output cannot be had there."""
+        here = source.resource
+        if source.is_gone:
+            return f"the output of `{source.name}` was lost with `{here}`"
+        why = self._links.out(self._now_us).get((here, target), "")
+        return f"the output of `{source.name}` cannot get from `{here}` to `{target}`" + (f" ({why})" if why else "")
+
+    def _fetch_inputs(self, stage: Stage, why: str) -> None:
+        """Compute once more what a stage reads, and could have nowhere else."""
+        for one in stuck(stage, self._lost, self._cut()):
+            self._rescue(one, why)
+
+    def _rescue(self, stage: Stage, why: str) -> bool:
+        """Have a stage run, once more if it has, where what it gives can be had; False where there is no such place."""
+        self._fetch_inputs(stage, why)
+        if stage.state == "waiting":
+            return self._move(stage, anew=True)
+        keeps_state = stage.report is not None and stage.report.state is not None
+        if stage.state not in ("running", "done") or keeps_state or self._elsewhere(stage, anew=True) is None:
+            return False
+        if stage.state == "running":
+            self._cancel(stage)
+            self._retry(stage, why, anew=True)
+            return True
+        stage.frame.open += 1
+        stage.end_us = max(stage.end_us, stage.start_us)
+        self._retry(stage, why, anew=True)
+        stage.report, stage.is_gone = None, False
+        return True
 
     def _overdue(self, event: StageOverdue) -> None:
         """A run has not ended within its limit: its lane is to go on, and its mode is not used for now."""
@@ -739,8 +905,7 @@ class Dispatcher:
             if send.state in ("sending", "travelling"):
                 if send.state == "sending":
                     self._give_up(send)
-                send.state = "dropped"
-                frame.open -= 1
+                self._note_lost(send, event.error)
         for load in frame.loads.values():
             if load.state in ("loading", "travelling"):
                 if load.state == "loading":
@@ -770,9 +935,18 @@ class Dispatcher:
         elif isinstance(job, Load):
             self._given_up[job.frame.number, "", job.number] = lane
         else:
-            self._given_up[job.frame.number, job.stage.name, job.link.target] = lane
+            self._given_up[job.frame.number, job.stage.name, (job.link.target, job.number)] = lane
 
-    def _come_back(self, frame: int, stage: str, which: int | str, *, well: bool = False) -> None:
+    def _send_comes_back(self, event: SendEnded | Arrived | SendFailed) -> None:
+        """A transfer that was given up has ended."""
+        for frame, stage, which in self._given_up:
+            if (frame, stage) != (event.frame, event.stage) or not isinstance(which, tuple):
+                continue
+            if which[0] == event.target and event.number in (None, which[1]):
+                self._come_back(frame, stage, which)
+                return
+
+    def _come_back(self, frame: int, stage: str, which: Which, *, well: bool = False) -> None:
         """What was given up has ended: a run of that attempt, or a transfer to that target."""
         lane = self._given_up.pop((frame, stage, which), None)
         if lane is not None:
@@ -785,7 +959,7 @@ class Dispatcher:
         elif self._abandoned:
             self._return(frame, stage, which, well)
 
-    def _return(self, frame: int, stage: str, which: int | str, well: bool) -> None:
+    def _return(self, frame: int, stage: str, which: Which, well: bool) -> None:
         """What was abandoned may have ended after all: if so, its fault is over; if `well`, it merely was slow."""
         run = self._abandoned.pop((frame, stage, which), None)
         if run is None or run.mode is None:
@@ -810,9 +984,12 @@ class Dispatcher:
         while waiting := asking.ready(self._now_us):
             machine = self._machine()
             told = [asking.told(stage, machine) for stage in waiting]
-            stuck = [stage for stage, one in zip(waiting, told, strict=True) if one is None]
-            if stuck:
-                self._fail(stuck[0], "no processor is left that could run it and is linked to what it reads")
+            homeless = next((stage for stage, one in zip(waiting, told, strict=True) if one is None), None)
+            if homeless is not None:
+                error = "no processor is left that could run it and is linked to what it reads"
+                self._fetch_inputs(homeless, error)
+                if all(homeless.frame.stages[name].state in OVER for name in homeless.planned.waits):
+                    self._fail(homeless, error)
                 continue
             moment = Moment(self._now_us, tuple([one for one in told if one is not None]), machine.free_us)
             answer = asking.ask(moment)
@@ -835,6 +1012,7 @@ class Dispatcher:
             lambda resource, wake_us: self._power.awake_us(resource, wake_us, now_us),
             self._lost,
             self._health.aside,
+            self._cut(),
         )
 
     def _take_up(self, stage: Stage, option: Option) -> None:
@@ -858,13 +1036,13 @@ class Dispatcher:
 
     # Faults, gates and the end of a frame.
 
-    def _retry(self, stage: Stage, error: str) -> None:
-        """What ran has failed: record it, and move the stage or fail it."""
+    def _retry(self, stage: Stage, error: str, *, anew: bool = False) -> None:
+        """What ran has failed, or is lost: record it, and move the stage or fail it."""
         stage.error = error
         stage.state = "failed"
         failed = stage.record()
         stage.state = "waiting"
-        if self._move(stage):
+        if self._move(stage, anew=anew):
             stage.frame.past.append(failed)
             stage.attempt += 1
             stage.error = ""
@@ -873,15 +1051,39 @@ class Dispatcher:
         self._leave(stage)
         stage.frame.open -= 1
 
-    def _move(self, stage: Stage) -> bool:
-        """Take a waiting stage to its best other processor; False if it was moved before or there is none."""
-        if stage.moved:
-            return False
-        suspects = self.suspects(self._now_us)
+    def _elsewhere(self, stage: Stage, *, anew: bool) -> Mode | None:
+        """The best mode on another processor. The fastest; `anew`, where it goes for no fault of its own, also if it
+        has moved before: that which is expected to end first."""
+        if stage.moved and not anew:
+            return None
+        suspects, cut = self.suspects(self._now_us), self._cut()
         others = sorted(stage.planned.others, key=lambda mode: mode.resource in suspects)
         if self._health.aside:
             others = [mode for mode in others if stage.in_mode(mode) not in self._health.aside]
-        mode = next((m for m in others if could_run(stage, m, self._lost) and self._has_room(stage, m)), None)
+        found = (m for m in others if could_run(stage, m, self._lost, cut) and self._has_room(stage, m))
+        if not anew:
+            return next(found, None)
+        return min(found, key=lambda mode: (mode.resource in suspects, self._would_end_us(stage, mode)), default=None)
+
+    def _would_end_us(self, stage: Stage, mode: Mode) -> int:
+        """When a stage would end there, by its plan, if it went there now."""
+        plan, target, now_us = stage.frame.plan, mode.resource, self._now_us
+        start_us = self._power.awake_us(target, plan.wake_us[target], now_us)
+        start_us = max(start_us, min(self.lanes_ready_us(target, now_us)))
+        for name in stage.planned.waits:
+            source = stage.frame.stages[name]
+            if source.resource == target or source.state in ("cancelled", "failed"):
+                continue
+            send = stage.frame.sends.get((name, target))
+            if send is None or send.state != "arrived":
+                link = plan.links[source.resource, target]
+                start_us = max(start_us, now_us + link.sending_us(source.mode.output_bytes) + link.latency_us)
+        return start_us + mode.duration_us
+
+    def _move(self, stage: Stage, *, anew: bool = False) -> bool:
+        """Take a waiting stage to its best other processor; False if there is none, or it was moved before and it is
+        not `anew`."""
+        mode = self._elsewhere(stage, anew=anew)
         if mode is None:
             return False
         frame = stage.frame
@@ -1006,7 +1208,7 @@ class Dispatcher:
                 self._now_us,
                 frame.skipped,
                 frame.records(),
-                tuple(sends),
+                (*sends, *frame.sends_lost),
                 tuple(frame.wakes),
                 tuple(frame.awake) if frame.windowed else None,
                 frame.waits_given_up,
@@ -1149,6 +1351,7 @@ class Dispatcher:
                 job.lasts_us(),
                 link.latency_us,
                 job.bytes,
+                job.number,
             )
         )
 
@@ -1246,10 +1449,12 @@ class Dispatcher:
         load = None if frame is None else frame.loads.get(event.load)
         return load if load is not None and load.state in ("loading", "travelling") else None
 
-    def _on_its_way(self, event: SendEnded | Arrived) -> Send | None:
+    def _on_its_way(self, event: SendEnded | Arrived | SendFailed) -> Send | None:
         frame = self._frames.get(event.frame)
         send = None if frame is None else frame.sends.get((event.stage, event.target))
-        return send if send is not None and send.state in ("sending", "travelling") else None
+        if send is None or (event.number is not None and event.number != send.number):
+            return None
+        return send if send.state in ("sending", "travelling") else None
 
 
 def _all_suspect(lanes: list[Lane], now_us: int) -> bool:

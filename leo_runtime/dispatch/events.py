@@ -98,6 +98,8 @@ class SendEnded:
     frame: int
     stage: str
     target: str
+    number: int | None = None
+    """That of its instruction; None: of the last one of that output to that target, as of what follows."""
 
 
 @value
@@ -108,6 +110,19 @@ class Arrived:
     frame: int
     stage: str
     target: str
+    number: int | None = None
+
+
+@value
+class SendFailed:
+    """An output will not be there: its sending broke off, or what it was sent to did not take it."""
+
+    at_us: int
+    frame: int
+    stage: str
+    target: str
+    error: str
+    number: int | None = None
 
 
 @value
@@ -155,6 +170,26 @@ class ProcessorFound:
 
     at_us: int
     resource: str
+
+
+@value
+class LinkLost:
+    """A link is down, and what is under way over it is lost."""
+
+    at_us: int
+    source: str
+    target: str
+    error: str = ""
+    """How that was noticed."""
+
+
+@value
+class LinkFound:
+    """A link is back. One that was down several times is not used again at once (`links`)."""
+
+    at_us: int
+    source: str
+    target: str
 
 
 @value
@@ -214,11 +249,14 @@ Event = (
     | StageFailed
     | SendEnded
     | Arrived
+    | SendFailed
     | LoadEnded
     | LoadArrived
     | ResourceWoken
     | ProcessorLost
     | ProcessorFound
+    | LinkLost
+    | LinkFound
     | StageOverdue
     | LaneRenewed
     | ProbeEnded
@@ -249,7 +287,7 @@ class RunStage:
 
 @value
 class SendOutput:
-    """Send an output now; answer with `SendEnded`, then `Arrived`."""
+    """Send an output now; answer with `SendEnded`, then `Arrived`, or with `SendFailed`, of the same number."""
 
     frame: int
     stage: str
@@ -260,6 +298,8 @@ class SendOutput:
     sending_us: int
     latency_us: int
     bytes: int = 0
+    number: int = 0
+    """Of this sending, in its frame: an output may be sent again."""
 
 
 @value
@@ -322,6 +362,16 @@ class CancelStage:
 
 
 @value
+class CancelSend:
+    """Break off a transfer if that is possible. Its end is still to be told: its lane is occupied until then."""
+
+    frame: int
+    stage: str
+    target: str
+    number: int
+
+
+@value
 class RenewLane:
     """Let a lane run others although a kernel hangs there, and never call that kernel again; answer with `LaneRenewed`.
 
@@ -379,7 +429,10 @@ class SendRecord:
     start_us: int
     sent_us: int
     arrive_us: int
+    """When it was there, or was lost."""
     nj: int
+    error: str = ""
+    """Why it was lost; empty: it was not."""
 
 
 @value
@@ -446,5 +499,16 @@ class FrameDone:
 
 
 Instruction = (
-    RunStage | SendOutput | LoadWeights | Wake | Hold | Release | Remind | CancelStage | RenewLane | Probe | FrameDone
+    RunStage
+    | SendOutput
+    | LoadWeights
+    | Wake
+    | Hold
+    | Release
+    | Remind
+    | CancelStage
+    | CancelSend
+    | RenewLane
+    | Probe
+    | FrameDone
 )

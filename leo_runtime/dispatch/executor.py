@@ -32,6 +32,7 @@ from leo_runtime.clock import Clock, VirtualClock, WallClock
 from leo_runtime.dispatch.driver import Compute, Outputs, Publish, Try, drained_in_kernel
 from leo_runtime.dispatch.events import (
     Arrived,
+    CancelSend,
     CancelStage,
     Event,
     FrameDone,
@@ -299,8 +300,8 @@ class Executor:
                     self._holder.hold(order.resource)
                 case Release():
                     self._holder.release(order.resource)
-                case CancelStage():
-                    pass  # A running kernel cannot be stopped; its end is told all the same.
+                case CancelStage() | CancelSend():
+                    pass  # A running kernel cannot be stopped, nor a copy; its end is told all the same.
                 case RenewLane():
                     events.append(self._renew(order, now_us))
                 case Probe():
@@ -316,8 +317,8 @@ class Executor:
         self._hand_over(order.frame, order.stage, order.target)
         sending_us, latency_us = (order.sending_us, order.latency_us) if self._modelled_delays else (0, 0)
         there_us = max(self.clock.now_us(), now_us + sending_us + latency_us)
-        sent = SendEnded(there_us - latency_us, order.frame, order.stage, order.target)
-        arrived = Arrived(there_us, order.frame, order.stage, order.target)
+        sent = SendEnded(there_us - latency_us, order.frame, order.stage, order.target, order.number)
+        arrived = Arrived(there_us, order.frame, order.stage, order.target, order.number)
         return [*self._after(sending_us, sent), *self._after(sending_us + latency_us, arrived)]
 
     def _load(self, order: LoadWeights, now_us: int) -> list[Event]:

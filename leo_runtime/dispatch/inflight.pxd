@@ -10,7 +10,7 @@ cdef class Frame:
     cdef public object waits_given_up, admitted_us
     cdef public set gates
     cdef public bint windowed
-    cdef public list past
+    cdef public list past, sends_lost
     cdef public long long open
     cdef public bint reduced, started, skipped
     cdef public long long serial
@@ -30,6 +30,7 @@ cdef class Stage:
     cdef public bint moved
     cdef public object report, start_us, end_us, error
     cdef public FrameSpan span
+    cdef public bint is_gone
 
     cpdef record(self)
 

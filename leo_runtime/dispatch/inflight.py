@@ -56,6 +56,7 @@ class Frame:
         """Its plan is that of a window, or has become so."""
         self.past: list[StageRecord] = []
         """Attempts that failed."""
+        self.sends_lost: list[SendRecord] = []
         self.open = 0
         """Stages that are not over, and transfers on their way."""
         self.reduced = False
@@ -121,6 +122,8 @@ class Stage:
     end_us: int = 0
     error: str = ""
     span: FrameSpan | None = None
+    is_gone: bool = False
+    """What it has computed was on a server that is lost."""
 
     def take(self, mode: Mode, lane: int) -> None:
         """It is to run in that mode, on that lane."""
@@ -205,6 +208,11 @@ class Send:
         """How long it is planned to take."""
         return self.sending_us
 
+    @property
+    def number(self) -> int:
+        """Of this sending, in its frame."""
+        return int(self.key[3])
+
     def record(self) -> SendRecord:
         """What became of it."""
         link = self.link
@@ -219,6 +227,27 @@ class Send:
             self.sent_us,
             self.arrive_us,
             link.sending_nj(self.bytes),
+        )
+
+    def lost_record(self, now_us: int, error: str) -> SendRecord:
+        """What became of it where it is lost now: the part that was sent took energy."""
+        sent_us, sent_bytes = self.sent_us, self.bytes
+        if self.state == "sending":
+            sent_us = max(now_us, self.start_us)
+            sent_bytes = self.bytes * min(sent_us - self.start_us, self.sending_us) // max(1, self.sending_us)
+        link = self.link
+        return SendRecord(
+            self.stage.name,
+            link.source,
+            link.target,
+            link.resource,
+            self.lane,
+            self.planned_us,
+            self.start_us,
+            sent_us,
+            max(now_us, sent_us),
+            link.sending_nj(sent_bytes),
+            error,
         )
 
 
@@ -465,35 +494,6 @@ def fate_of(stage: Stage) -> tuple[Literal["cancelled", "failed"], str] | None:
     return None
 
 
-def could_run(stage: Stage, mode: Mode, lost: Collection[str]) -> bool:
-    """Whether a stage could move there: it is linked to where its inputs are and its readers run, and budgets hold."""
-    frame, target = stage.frame, mode.resource
-    if target in lost or target == stage.resource:
-        return False
-    cap = frame.plan.caps.get(target)
-    held = sum(other.mode.memory_bytes for other in frame.stages.values() if other.resource == target)
-    if cap is not None and held + mode.memory_bytes > cap:
-        return False
-    for budget in frame.plan.budgets:
-        lost_ppm = sum(frame.stages[name].mode.accuracy_loss_ppm for name in budget.stages if name != stage.name)
-        if stage.name in budget.stages and lost_ppm + mode.accuracy_loss_ppm > budget.loss_ppm_max:
-            return False
-    links = frame.plan.links
-    inputs = (frame.stages[name] for name in stage.planned.waits)
-    readers = (frame.stages[name] for name in stage.planned.readers)
-    # A reader whose own processor is lost will move as well, or fail: its place now does not matter. One of which
-    # nobody has decided has none.
-    return all(
-        one.resource == target or (one.resource, target) in links
-        for one in inputs
-        if one.state not in ("cancelled", "failed")
-    ) and all(
-        one.resource == target or (target, one.resource) in links
-        for one in readers
-        if one.state == "waiting" and one.resource and one.resource not in lost
-    )
-
-
 def makes_nothing_for(stage: Stage, reader: str) -> bool:
     """Whether a stage of a batch computed nothing for that reader."""
     return stage.report is not None and reader in stage.report.absent_for
@@ -531,7 +531,9 @@ def broken_frame(frame: Frame, lanes: Mapping[str, Sequence[Lane]]) -> Iterator[
             yield f"{where} waits and is in no queue"
         if stage.state == "running" and lane.busy is not stage:
             yield f"{where} runs on a lane that does something else"
-        if stage.state in ("running", "done") and not is_fed(stage):
+        # What it has read may be lost since, and computed once more.
+        was_fed = stage.is_gone or any(frame.stages[name].attempt for name in stage.planned.waits)
+        if stage.state in ("running", "done") and not was_fed and not is_fed(stage):
             yield f"{where} started before its inputs were there"
         if stage.state == "waiting":
             for name in stage.planned.waits:

@@ -17,12 +17,13 @@ from random import Random
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from leo_runtime.backend.transfers import TransferHeard, TransferSeen
+from leo_runtime.backend.transfers import Fate, TransferHeard, TransferSeen
 from leo_runtime.clock import VirtualClock, WallClock
 from leo_runtime.dispatch.contention import Contention
 from leo_runtime.dispatch.driver import Compute, Computed, Outputs, Publish, Try, drained_in_kernel
 from leo_runtime.dispatch.events import (
     Arrived,
+    CancelSend,
     CancelStage,
     Event,
     FrameDone,
@@ -30,6 +31,8 @@ from leo_runtime.dispatch.events import (
     Hold,
     Instruction,
     LaneRenewed,
+    LinkFound,
+    LinkLost,
     LoadArrived,
     LoadEnded,
     LoadWeights,
@@ -50,6 +53,7 @@ from leo_runtime.dispatch.events import (
     TimePassed,
     Wake,
 )
+from leo_runtime.dispatch.faults import GONE, NO_FAULTS, FaultPlan
 from leo_runtime.errors import DeviceUnavailableError, failure_text, is_users_interrupt, once_more
 from leo_runtime.frozen import dataclass
 from leo_runtime.values import whole
@@ -57,6 +61,7 @@ from leo_runtime.values import whole
 if TYPE_CHECKING:
     from leo_runtime.dispatch.dispatcher import Dispatcher
     from leo_runtime.dispatch.inflight import Attempt
+    from leo_runtime.dispatch.links import Ends
     from leo_runtime.frame.link_course import LinkCourse, LinkCourses
 
 Noise = Callable[[int, str, str, int], int]
@@ -71,7 +76,19 @@ class _Settled:
     attempt: Attempt
 
 
-_PRIORITY: Mapping[type[Event | Probe | _Settled], int] = {
+@dataclass(frozen=True, slots=True)
+class _Turn:
+    """Something says that a link falls, or is back: its course, or a fault."""
+
+    at_us: int
+    ends: Ends
+    falls: bool
+    course: LinkCourse | None = None
+
+
+_Happens = Event | Probe | _Settled | _Turn
+
+_PRIORITY: Mapping[type[_Happens], int] = {
     StageEnded: 0,
     _Settled: 0,
     StageFailed: 0,
@@ -142,6 +159,7 @@ class Simulator:
         slowdowns_ppm: Mapping[tuple[str, str], int] = MappingProxyType({}),
         courses: LinkCourses = MappingProxyType({}),
         heard: TransferHeard | None = None,
+        faults: FaultPlan = NO_FAULTS,
     ) -> None:
         """Without `compute` nothing is computed or published, and every gate opens.
 
@@ -157,7 +175,8 @@ class Simulator:
 
         `slowdowns_ppm` say by victim and aggressor by how much longer a run takes while the aggressor is at work.
 
-        `courses` say what links really do, whatever is planned; others do as planned. `heard` is told of each transfer
+        `courses` say what links really do, whatever is planned; others do as planned. The dispatcher is told as one
+        falls, and as it is back. `faults` are what else goes wrong. `heard` is told of each transfer
         over one of these as it begins: what it will have taken is known to nobody before that has passed.
         """
         self.dispatcher = dispatcher
@@ -174,8 +193,8 @@ class Simulator:
         self._heard = heard
         self._contended: dict[Attempt, _Contended] = {}
         """The runs that are at work, where processors contend."""
-        self._heap: list[tuple[int, int, int, Event | Probe | _Settled]] = []
-        self._aside: list[tuple[int, int, int, Event | Probe | _Settled]] = []
+        self._heap: list[tuple[int, int, int, _Happens]] = []
+        self._aside: list[tuple[int, int, int, _Happens]] = []
         """The same of what nobody waits for."""
         self._count = 0
         self._now_us = 0
@@ -188,6 +207,17 @@ class Simulator:
         self._failure: BaseException | None = None
         self._computing: int | None = None
         """The thread that is within a kernel."""
+        self._faults = faults
+        self._down: dict[Ends, int] = {}
+        """How many say of a link that it is down: its course, and faults."""
+        for ends, course in courses.items():
+            self._watch(ends, course, None)
+        for fault in faults.links:
+            for ends in fault.links:
+                self._if_ever(_Turn(fault.from_us, ends, falls=True))
+                self._if_ever(_Turn(fault.until_us, ends, falls=False))
+        for fault in faults.deaths:
+            self._if_ever(ProcessorLost(fault.from_us, fault.name, GONE, by_itself=True))
 
     @property
     def failure(self) -> BaseException | None:
@@ -274,6 +304,8 @@ class Simulator:
                 self.clock.wait_until_us(at_us)
             if isinstance(event, _Settled):
                 self._settle(event)
+            elif isinstance(event, _Turn):
+                self._turn(event)
             else:
                 self._tell(event)
             return True
@@ -298,8 +330,31 @@ class Simulator:
             self.on_ended()
             raise
 
+    def _watch(self, ends: Ends, course: LinkCourse, from_us: int | None) -> None:
+        """Tell when a link falls next after that time, or is back; None: from the beginning."""
+        was_down = from_us is not None and course.at(from_us) is None
+        at_us = course.times_us[0] if from_us is None else course.next_us(from_us)
+        while at_us is not None and (course.at(at_us) is None) == was_down:
+            at_us = course.next_us(at_us)
+        if at_us is not None:
+            self._if_ever(_Turn(at_us, ends, falls=not was_down, course=course))
+
+    def _turn(self, turn: _Turn) -> None:
+        """A link falls or is back: told of several that say it is down by the first, and of those that say it is back
+        by the last."""
+        if turn.course is not None:
+            self._watch(turn.ends, turn.course, turn.at_us)
+        before = self._down.get(turn.ends, 0)
+        self._down[turn.ends] = before + (1 if turn.falls else -1)
+        if turn.falls and not before:
+            self._tell(LinkLost(turn.at_us, *turn.ends))
+        elif not turn.falls and before == 1:
+            self._tell(LinkFound(turn.at_us, *turn.ends))
+
     def _tried(self, probe: Probe) -> str:
         """Try what is out of service: why it still is, or "" where it works."""
+        if self._faults.is_dead(probe.resource, probe.at_us):
+            return GONE
         if self._probe is None:
             return ""
         before, self._computing = self._computing, threading.get_ident()
@@ -313,7 +368,7 @@ class Simulator:
             self._computing = before
         return ""
 
-    def _if_ever(self, event: Event | Probe | _Settled) -> None:
+    def _if_ever(self, event: _Happens) -> None:
         """It happens as time gets there; nobody waits for it."""
         self._count += 1
         heapq.heappush(self._aside, (event.at_us, _PRIORITY.get(type(event), 3), self._count, event))
@@ -347,6 +402,8 @@ class Simulator:
                     pass  # Nothing sleeps here but in the books.
                 case CancelStage():
                     pass  # Its end is in the heap, and told all the same.
+                case CancelSend():
+                    self._later(SendEnded(now_us, order.frame, order.stage, order.target, order.number))
                 case RenewLane():
                     self._later(LaneRenewed(now_us, order.resource, order.lane))
                 case Probe():
@@ -360,23 +417,19 @@ class Simulator:
         sent_us, latency_us = now_us + order.sending_us, order.latency_us
         course = self._courses.get((order.source, order.target))
         if course is not None:
-            sent_us, latency_us = self._really_sent(course, order, now_us)
+            sent = course.sent(order.bytes, now_us)
+            sent_us, latency_us = sent.over_us, sent.latency_us
             if self._heard is not None:
-                back_us = self._latency_back_us(order, sent_us + latency_us)
+                back_us = 0 if sent.fell else self._latency_back_us(order, sent_us + latency_us)
                 took_us = sent_us + latency_us + back_us - now_us
-                self._heard(TransferSeen(order.source, order.target, order.bytes, now_us, took_us))
-        self._later(SendEnded(sent_us, order.frame, order.stage, order.target))
-        self._later(Arrived(sent_us + latency_us, order.frame, order.stage, order.target))
-
-    def _really_sent(self, course: LinkCourse, order: SendOutput, now_us: int) -> tuple[int, int]:
-        """When the last byte has left, and how long it then travels."""
-        sent = course.sent(order.bytes, now_us)
-        while sent.fell:  # It waits until the link is up again, and begins anew.
-            up_us = course.next_us(sent.over_us)
-            if up_us is None:
-                return sent.over_us + order.sending_us, order.latency_us
-            sent = course.sent(order.bytes, up_us)
-        return sent.over_us, sent.latency_us
+                fate: Fate = "lost" if sent.fell else "there"
+                self._heard(TransferSeen(order.source, order.target, order.bytes, now_us, took_us, fate=fate))
+            if sent.fell:  # That is told when it happens (`_watch`), and so is what is lost with it.
+                self._later(TimePassed(sent_us))
+                return
+        what = (order.frame, order.stage, order.target, order.number)
+        self._later(SendEnded(sent_us, *what))
+        self._later(Arrived(sent_us + latency_us, *what))
 
     def _latency_back_us(self, order: SendOutput, there_us: int) -> int:
         """How long the other end's word takes that it is there."""
@@ -404,10 +457,11 @@ class Simulator:
         if self._noise is not None:
             noisy_us = self._noise(order.frame, order.stage, order.resource, lasts_us)
             lasts_us = whole(noisy_us, "noise")
+        end_us = self._faults.end_us(order.resource, now_us, lasts_us)
+        lasts_us = end_us - now_us
         if self._contention is not None:
             self._contend(self._contention, _Contended(order, now_us, report, failure), lasts_us)
             return
-        end_us = now_us + lasts_us
         limit_us = order.limit_us
         if limit_us is not None and lasts_us > limit_us:
             self._later(StageOverdue(now_us + limit_us, order.frame, order.stage, order.attempt, limit_us))
@@ -443,7 +497,7 @@ class Simulator:
             run.settles_us = settles_us
             self._later(_Settled(settles_us, attempt))
 
-    def _is_settled_otherwise(self, event: Event | Probe | _Settled) -> bool:
+    def _is_settled_otherwise(self, event: _Happens) -> bool:
         if not isinstance(event, _Settled):
             return False
         run = self._contended.get(event.attempt)

@@ -11,7 +11,7 @@ from leo_runtime.replay.differences import KINDS, Answer, Change, Differences, S
 from leo_runtime.replay.log_reader import RunLog
 from leo_runtime.replay.tally import PipelineTally
 from leo_runtime.report.frame_text import tally_figures
-from leo_runtime.report.layout import duration, millijoules, table
+from leo_runtime.report.layout import NO_PIPELINE, duration, millijoules, table
 from leo_runtime.terminal import WIDE, Look, fill
 
 SETTINGS_SHOWN = 20
@@ -78,7 +78,7 @@ def _energy(found: Differences, look: Look) -> str:
     parts = []
     for what, sums in (
         ("energy by cause", [side.by_cause() for side in sides]),
-        ("energy by pipeline", [{name or "nobody": nj for name, nj in side.by_graph().items()} for side in sides]),
+        ("energy by pipeline", [{name or NO_PIPELINE: nj for name, nj in side.by_graph().items()} for side in sides]),
         ("energy by resource", [side.by_resource() for side in sides]),
     ):
         names = dict.fromkeys((*sums[0], *sums[1]))

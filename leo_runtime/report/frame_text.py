@@ -15,7 +15,7 @@ from leo_runtime.replay.log_lines import FrameLine, RunLine, StageLine
 from leo_runtime.replay.log_reader import Question
 from leo_runtime.replay.tally import Tally
 from leo_runtime.replay.why import Backlog, Step, Why
-from leo_runtime.report.layout import duration, millijoules, table
+from leo_runtime.report.layout import NO_PIPELINE, duration, millijoules, table
 from leo_runtime.solver.explain import Alternative, Explanation, StageExplanation
 from leo_runtime.terminal import WIDE, Look, fill
 
@@ -65,7 +65,7 @@ def _title(facts: FrameFacts) -> str:
     skipped = ", and skipped" if frame.skipped else ""
     return printable(
         f"frame {frame.frame} of {facts.run}, released at {_seconds(frame.release_us)}{late}, "
-        f"for {graphs or 'nobody'}; {what}{batch}{skipped}"
+        f"for {graphs or NO_PIPELINE}; {what}{batch}{skipped}"
     )
 
 
@@ -388,12 +388,12 @@ def _energy(facts: FrameFacts, look: Look) -> str:
         rows.setdefault((cause, resource), {})[graph] = nj
         graphs[graph] = graphs.get(graph, 0) + nj
     shown = [
-        (cause, resource, millijoules(sum(shares.values())), ", ".join(graph or "nobody" for graph in shares))
+        (cause, resource, millijoules(sum(shares.values())), ", ".join(graph or NO_PIPELINE for graph in shares))
         for (cause, resource), shares in rows.items()
     ]
     total = ("total", "", millijoules(sum(graphs.values())), "")
     text = table(("energy", "where", "mJ", "shared by"), shown, look, totals=total, keys=2, wrapped=True)
-    charged = ", ".join(f"{graph or 'nobody'} {millijoules(nj)}" for graph, nj in graphs.items())
+    charged = ", ".join(f"{graph or NO_PIPELINE} {millijoules(nj)}" for graph, nj in graphs.items())
     return text + fill(printable(f"charged in mJ: {charged}"), look.columns, "  ") + "\n"
 
 

@@ -9,6 +9,9 @@ from leo_runtime.errors import printable
 from leo_runtime.terminal import WIDE, Look, cut_apart, fill, room
 from leo_runtime.terminal import red as red_text
 
+NO_PIPELINE = "(no pipeline)"
+"""What energy is used for that belongs to none: sleep, and idling before any frame."""
+
 
 def table(
     header: Sequence[str],

@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from leo_runtime.replay.figures import Pipeline, ProcessorUse, Total
-from leo_runtime.report.layout import Energies, number, table
+from leo_runtime.report.layout import NO_PIPELINE, Energies, number, table
 from leo_runtime.terminal import WIDE, Look
 
 TOTAL = "total"
-NO_PIPELINE = "(no pipeline)"
-"""What energy is used for that belongs to none: sleep, and idling before any frame."""
 LINKS = "links"
 
 

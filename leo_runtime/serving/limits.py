@@ -14,7 +14,7 @@ LEAST_BODY_BYTES = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What a server takes at most. Its memory is bounded by `max_bytes` times `workers` and `waiting`."""
+    """What a server takes at most. It holds `kept_bytes` at most, and `max_bytes` times `workers` and `waiting`."""
 
     max_bytes: int = LEAST_BODY_BYTES
     """Of a request's body; what is larger is refused before it is read."""
@@ -30,6 +30,10 @@ class Limits:
     """How long a connection may be idle."""
     look_s: float = 0.5
     """How often it is looked who has been waited for long enough."""
+    kept_bytes: int = 64 << 20
+    """How much is kept for clients between their requests, all together: then the oldest goes."""
+    kept_s: float = 120.0
+    """How long anything is kept that nobody forgets."""
     longest_wait_s: float = 30.0
     """How long a request waits for a worker where it does not say how long it may."""
 

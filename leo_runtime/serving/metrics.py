@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from leo_runtime.errors import MissingExtraError
 from leo_runtime.serving.counts import Counted
+from leo_runtime.serving.kept import KeptNow
 
 if TYPE_CHECKING:
     from prometheus_client.metrics_core import Metric
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
 EXTRA = "daemon"
 
 
-def metrics_of(counted: Callable[[], Counted]) -> tuple[bytes, str]:
+def metrics_of(counted: Callable[[], Counted], kept: Callable[[], KeptNow]) -> tuple[bytes, str]:
     """Their text, with those of the process, and its type. Raises `MissingExtraError`."""
     try:
         from prometheus_client import CollectorRegistry, ProcessCollector
@@ -25,7 +26,7 @@ def metrics_of(counted: Callable[[], Counted]) -> tuple[bytes, str]:
 
     class Metrics(Collector):
         def collect(self) -> Iterable[Metric]:
-            return families(counted())
+            return families(counted(), kept())
 
         def describe(self) -> Iterable[Metric]:
             return ()  # Nothing is looked at as it is registered.
@@ -36,7 +37,7 @@ def metrics_of(counted: Callable[[], Counted]) -> tuple[bytes, str]:
     return generate_latest(made), CONTENT_TYPE_LATEST
 
 
-def families(now: Counted) -> Iterable[Metric]:
+def families(now: Counted, kept: KeptNow) -> Iterable[Metric]:
     """All metrics but those of the process."""
     from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 
@@ -55,5 +56,13 @@ def families(now: Counted) -> Iterable[Metric]:
     )
     yield CounterMetricFamily("leo_serve_received_bytes", "Of bodies of requests.", now.bytes_in)
     yield CounterMetricFamily("leo_serve_sent_bytes", "Of bodies of answers.", now.bytes_out)
+    dropped = CounterMetricFamily(
+        "leo_serve_kept_dropped", "Kept tensors that went before their client forgot them.", labels=("reason",)
+    )
+    for reason, number in sorted(kept.dropped.items()):
+        dropped.add_metric((reason,), number)
+    yield dropped
+    yield GaugeMetricFamily("leo_serve_kept_tensors", "Tensors that are kept between requests.", kept.tensors)
+    yield GaugeMetricFamily("leo_serve_kept_bytes", "Their bytes.", kept.bytes)
     yield GaugeMetricFamily("leo_serve_connections", "Connections that are open.", now.connections)
     yield GaugeMetricFamily("leo_serve_under_way", "Requests that wait for their turn, or run.", now.under_way)

@@ -44,7 +44,7 @@ class Opened:
             name=name,
             aliases=aliases,
             token=token,
-            metrics=lambda: metrics_of(service.counts.now),
+            metrics=lambda: metrics_of(service.counts.now, service.kept.now),
         )
         return service
 

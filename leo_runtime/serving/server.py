@@ -151,9 +151,10 @@ class Server:
             self._ended.notify_all()
 
     def _look(self) -> None:
-        """Hang up on who has been waited for long enough."""
+        """Hang up on who has been waited for long enough, and let go of what has been kept for too long."""
         while not self._stops.wait(self._service.limits.look_s):
             now_us = self._clock.now_us()
+            self._service.kept.forget_old()
             with self._lock:
                 for one in self._connections:
                     if one.until_us is not None and one.until_us <= now_us and not one.is_cut:

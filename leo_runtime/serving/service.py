@@ -13,12 +13,25 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from leo_runtime.backend.open_inference import BINARY, JSON_LENGTH, Message, answer_message, read_request
+import numpy as np
+
+from leo_runtime.backend.open_inference import (
+    BINARY,
+    JSON_LENGTH,
+    KEPT,
+    KeptTensor,
+    Message,
+    Request,
+    Tensor,
+    answer_message,
+    read_request,
+)
 from leo_runtime.clock import Clock
 from leo_runtime.errors import InputError, LeoError, MissingExtraError, printable, words
 from leo_runtime.frozen import dataclass
 from leo_runtime.serving.counts import Counts
 from leo_runtime.serving.http_head import Head
+from leo_runtime.serving.kept import KeptTensors
 from leo_runtime.serving.limits import Limits, Room
 from leo_runtime.serving.remembered import Remembered
 from leo_runtime.serving.stages import PLATFORM, Served
@@ -27,7 +40,7 @@ from leo_runtime.version import VERSION
 STAGES = "leo_stages"
 """The extension by which stages are models under their identity too, answers say how long they took, `Leo-Timeout-Us`
 says how long one is waited for, and a request with a `Leo-Request-Id` is run once however often it is sent."""
-TIMEOUT, REQUEST, RUN_US = "Leo-Timeout-Us", "Leo-Request-Id", "Leo-Run-Us"
+TIMEOUT, REQUEST, RUN_US, WAIT_US = "Leo-Timeout-Us", "Leo-Request-Id", "Leo-Run-Us", "Leo-Wait-Us"
 REMEMBERED_BYTES = 4 << 20
 LONGEST_ID = 100
 MOST_QUESTION_BYTES = 1 << 12
@@ -86,6 +99,7 @@ class Service:
         self._clock, self._name, self._metrics = clock, name, metrics
         self._token = f"Bearer {token}".encode() if token else b""
         self._room = Room(limits)
+        self.kept = KeptTensors(limits.kept_bytes, round(limits.kept_s * 1e6), clock)
         self._remembered: Remembered[Reply] = Remembered(REMEMBERED_BYTES)
         self._models: dict[tuple[str, str], Served] = {}
         for model in models:
@@ -138,6 +152,10 @@ class Service:
                 return self._infer(self._model(name, ""), head, length, read_body, is_gone)
             case "POST", ("v2", "models", name, "versions", version, "infer"):
                 return self._infer(self._model(name, version), head, length, read_body, is_gone)
+            case "POST", ("v2", "kept"):
+                return self._with_body(head, length, read_body, self._keep)
+            case "POST", ("v2", "kept", "bring"):
+                return self._with_body(head, length, read_body, self._bring)
             case "POST", ("v2", "repository", "index"):
                 self._body(length, read_body, MOST_QUESTION_BYTES)
                 seen = dict.fromkeys((one.name, one.version) for one in self._models.values())
@@ -151,7 +169,7 @@ class Service:
     def _shown(self, path: tuple[str, ...]) -> Reply:
         match path:
             case ("v2",) | ("v2", ""):
-                extensions = [BINARY, STAGES]
+                extensions = [BINARY, STAGES, KEPT]
                 return _json({"name": self._name, "version": VERSION, "extensions": extensions})
             case ("v2", "health", "live"):
                 return _json({"live": True})
@@ -199,16 +217,32 @@ class Service:
         read_body: Callable[[int], bytes],
         is_gone: Callable[[], bool],
     ) -> Reply:
-        came_us = self._clock.now_us()
-        json_length = head.length(JSON_LENGTH.lower())
-        until_us = self._until_us(head, came_us)
+        until_us = self._until_us(head, self._clock.now_us())
         request = head.headers.get(REQUEST.lower(), "")
         if len(request) > LONGEST_ID:
             raise InputError(f"{REQUEST} is longer than {LONGEST_ID} characters")
-        if head.headers.get("content-encoding", "identity") != "identity":
-            raise RefusedError(415, "malformed", "a body is taken as it is, without Content-Encoding")
         if self.is_stopping:
             raise RefusedError(503, "stopping", "the server is stopping")
+
+        def run(body: bytes, json_length: int | None) -> Reply:
+            if not request:
+                return self._run(model, body, json_length, until_us, is_gone)
+            return self._once(request, model, body, json_length, until_us, is_gone)
+
+        return self._with_body(head, length, read_body, run, model.name)
+
+    def _with_body(
+        self,
+        head: Head,
+        length: int,
+        read_body: Callable[[int], bytes],
+        answer: Callable[[bytes, int | None], Reply],
+        model: str = "",
+    ) -> Reply:
+        """The answer to a request with tensors, which is read where there is room for it."""
+        json_length = head.length(JSON_LENGTH.lower())
+        if head.headers.get("content-encoding", "identity") != "identity":
+            raise RefusedError(415, "malformed", "a body is taken as it is, without Content-Encoding")
         with self._room.place() as held:
             if not held:
                 raise RefusedError(503, "full", "as many requests as may wait are waiting already")
@@ -216,17 +250,57 @@ class Service:
             # From here on all of the request is read, and the connection goes on whatever comes of it.
             self.counts.begun(1)
             try:
-                if not request:
-                    return self._run(model, body, json_length, until_us, is_gone)
-                return self._once(request, model, body, json_length, until_us, is_gone)
+                return answer(body, json_length)
             except RefusedError as error:
                 self.counts.refuse(error.reason)
-                return refusal(error, model=model.name)
+                return refusal(error, model=model)
             except InputError as error:
                 self.counts.refuse("malformed")
-                return refusal(RefusedError(400, "malformed", str(error), hint=error.hint), model=model.name)
+                return refusal(RefusedError(400, "malformed", str(error), hint=error.hint), model=model)
             finally:
                 self.counts.begun(-1)
+
+    def _keep(self, body: bytes, json_length: int | None) -> Reply:
+        """Tensors are to be kept, each by its name, and others to be forgotten."""
+        asked = read_request(body, json_length)
+        self.kept.forget(asked.forget)
+        for tensor in asked.inputs:
+            if isinstance(tensor, KeptTensor):
+                raise InputError(f"the tensor `{tensor.name[:50]}` comes without numbers")
+            if not self.kept.keep(tensor.name, tensor.array):
+                raise RefusedError(
+                    413, "size", f"{tensor.array.nbytes} bytes are more than is kept ({self.limits.kept_bytes})"
+                )
+        return _json({})
+
+    def _bring(self, body: bytes, json_length: int | None) -> Reply:
+        """Tensors that are kept are wanted."""
+        asked = read_request(body, json_length)
+        found = [Tensor(one.name, self._found(one.name)) for one in asked.outputs]
+        size = sum(tensor.array.nbytes for tensor in found)
+        if len(found) > 1 and size > self.limits.max_bytes:
+            raise RefusedError(413, "size", f"{size} bytes are more than {self.limits.max_bytes}", hint="ask for fewer")
+        self.kept.forget(asked.forget)
+        return _message(answer_message("", "", found, [one.binary for one in asked.outputs], asked.request_id))
+
+    def _found(self, name: str) -> np.ndarray:
+        """What is kept under that id. Raises `RefusedError`."""
+        array = self.kept.get(name)
+        if array is None:
+            raise RefusedError(410, "forgotten", f"nothing is kept as {name[:50]!r} any more", hint="send it again")
+        return array
+
+    def _whole(self, tensor: Tensor | KeptTensor) -> Tensor:
+        """An input with its numbers. Raises `RefusedError`, and `InputError` where it is not as it is said to be."""
+        if isinstance(tensor, Tensor):
+            return tensor
+        array = self._found(tensor.id)
+        if array.dtype != tensor.dtype or array.shape != tensor.shape:
+            raise InputError(
+                f"the input `{tensor.name[:50]}` is kept as {array.dtype} of shape {array.shape}, "
+                f"not as {tensor.dtype} of {tensor.shape}"
+            )
+        return Tensor(tensor.name, array)
 
     def _until_us(self, head: Head, came_us: int) -> int:
         """Until when an answer is of use. Raises `RefusedError` where that has passed."""
@@ -277,6 +351,8 @@ class Service:
         self, model: Served, body: bytes, json_length: int | None, until_us: int, is_gone: Callable[[], bool]
     ) -> Reply:
         asked = read_request(body, json_length)
+        self.kept.forget(asked.forget)
+        inputs = [self._whole(tensor) for tensor in asked.inputs]
         waits_us = self._clock.now_us()
         with self._room.turn((until_us - waits_us) / 1e6) as held:
             begins_us = self._clock.now_us()
@@ -286,16 +362,36 @@ class Service:
                 self.counts.refuse("gone")
                 raise GoneError("who asked has hung up")
             try:
-                outputs = model.infer(asked.inputs, asked.outputs)
+                outputs = model.infer(inputs, [one.name for one in asked.outputs])
             except InputError:
                 raise
             except LeoError as error:
                 return refusal(RefusedError(500, "failed", str(error), hint=error.hint), model=model.name)
             run_us = self._clock.now_us() - begins_us
         self.counts.ran(model.name, run_us, begins_us - waits_us)
-        binary = asked.binary or (asked.all_binary,) * len(outputs)
-        message = answer_message(model.name, model.version, outputs, binary, asked.request_id)
-        return _message(message, run_us, model.name)
+        given = self._kept(outputs, asked) if asked.outputs else outputs
+        binary = [one.binary for one in asked.outputs] or [asked.all_binary] * len(outputs)
+        message = answer_message(model.name, model.version, given, binary, asked.request_id)
+        return _message(message, model.name, {RUN_US: run_us, WAIT_US: begins_us - waits_us})
+
+    def _kept(self, outputs: Sequence[Tensor], asked: Request) -> list[Tensor | KeptTensor]:
+        """What is answered: an output that is kept, and that is not wanted beside, by its id alone.
+
+        One for which there is no room is answered itself, so that it is not lost; so is one that is not finite, since
+        that may be a mistake.
+        """
+        given: list[Tensor | KeptTensor] = []
+        for tensor, one in zip(outputs, asked.outputs, strict=True):
+            is_kept = bool(one.keep) and _is_finite(tensor.array) and self.kept.keep(one.keep, tensor.array)
+            if is_kept and not one.bring:
+                given.append(KeptTensor(tensor.name, one.keep, tensor.array.dtype, tensor.array.shape))
+            else:
+                given.append(tensor)
+        return given
+
+
+def _is_finite(array: np.ndarray) -> bool:
+    return array.dtype.kind != "f" or bool(np.isfinite(array).all())
 
 
 def refusal(error: RefusedError, *, closes: bool = False, model: str = "") -> Reply:
@@ -311,8 +407,8 @@ def _json(said: Any, status: int = 200) -> Reply:
     return Reply(status, (json.dumps(said).encode(),), {"Content-Type": "application/json"})
 
 
-def _message(message: Message, run_us: int, model: str) -> Reply:
-    headers: dict[str, str | int] = {RUN_US: run_us, "Content-Type": "application/json"}
+def _message(message: Message, model: str = "", more: Mapping[str, int] | None = None) -> Reply:
+    headers: dict[str, str | int] = {**(more or {}), "Content-Type": "application/json"}
     if message.tensors:
         headers |= {"Content-Type": "application/octet-stream", JSON_LENGTH: len(message.json)}
     return Reply(200, (message.json, *message.tensors), headers, model=model)

@@ -88,8 +88,14 @@ class ServedStage:
         for name in outputs:
             if name not in names:
                 raise InputError(f"stage `{self.name}` has the outputs {', '.join(names)}, not {name[:50]!r}")
-        found = dict(zip(names, arrays_of(self.run(arrays)), strict=True))
+        promised = zip(self.stage.outputs, arrays_of(self.run(arrays)), strict=True)
+        found = {output.name: self._as_promised(array, output) for output, array in promised}
         return tuple(Tensor(name, found[name]) for name in outputs or names)
+
+    def _as_promised(self, array: np.ndarray, output: Output) -> np.ndarray:
+        """An output in the type that metadata promise, in which others take it up where it stays here."""
+        wanted = np.dtype(output.data_type if self.stage.several else "float32")
+        return array.astype(wanted, copy=False) if np.can_cast(array.dtype, wanted, "same_kind") else array
 
     def run(self, arrays: Sequence[np.ndarray]) -> np.ndarray:
         """What a kernel gives, as one value. Raises `KernelError`."""

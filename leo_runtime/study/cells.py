@@ -44,6 +44,11 @@ class Cell:
         values = [f"{axis}={_text(value)}" for axis, value in self.values.items()]
         return f"{self.number}: {', '.join([*values, f'repetition {self.repetition}'])}"
 
+    @property
+    def place(self) -> Mapping[str, Any]:
+        """Its number and its values, as a row has them."""
+        return {"cell": self.number, **{f"axis.{axis}": value for axis, value in self.values.items()}}
+
 
 def cells(study: Study) -> tuple[Cell, ...]:
     """All cells of a study, in order. Raises `DocumentError` for a value that a setting cannot have."""

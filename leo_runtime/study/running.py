@@ -19,7 +19,7 @@ from leo_runtime.study.document import Study
 from leo_runtime.study.loading import Loader
 from leo_runtime.study.outcome import Outcome
 from leo_runtime.study.policies import policy
-from leo_runtime.study.rows import whole_row
+from leo_runtime.study.rows import Row, whole_row
 from leo_runtime.study.shown import Names
 from leo_runtime.study.store import Failure, Store, log_file
 from leo_runtime.study.workers import Crew, Job, python, run_here, run_in_workers
@@ -202,12 +202,9 @@ def rows(planned: Planned, store: Store) -> list[dict[str, Any]]:
     ]
 
 
-def failed_cells(planned: Planned, store: Store) -> list[dict[str, Any]]:
+def failed_cells(planned: Planned, store: Store) -> list[Row]:
     """The cells that have failed, each with its number and the values of its axes. Raises `DocumentError`."""
-    return [
-        {"cell": number, **{f"axis.{name}": value for name, value in planned.cells[number].values.items()}}
-        for number in status(planned, store).failed
-    ]
+    return [planned.cells[number].place for number in status(planned, store).failed]
 
 
 def times(planned: Planned, store: Store) -> list[dict[str, Any]]:

@@ -31,6 +31,11 @@ def held_at(wanted: Sequence[str], rows: Sequence[Row], axes: Sequence[str]) -> 
     return found
 
 
+def held_text(held: Held) -> str:
+    """What is held, to be put after what is told."""
+    return "".join(f", {axis}={' or '.join(of)}" for axis, of in held.items())
+
+
 def sliced(rows: Sequence[Row], held: Held) -> list[Row]:
     """The rows in which every axis that is held has one of its values."""
     return [row for row in rows if all(any(_is(row[f"axis.{axis}"], one) for one in of) for axis, of in held.items())]

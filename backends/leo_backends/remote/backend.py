@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import secrets
+from collections import deque
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import count
+from math import prod
 from typing import Any
 from urllib.parse import quote
 
@@ -16,7 +19,19 @@ from leo_backends.remote.options import options_of, place_of
 from leo_backends.remote.pool import SPARE_BYTES, Answer, Call, Pool
 from leo_runtime.back_off import wait_us
 from leo_runtime.backend import DeviceRun, Kernel
-from leo_runtime.backend.open_inference import BINARY, JSON_LENGTH, Tensor, read_answer, read_json, request_message
+from leo_runtime.backend.keeping import ForgottenError, Kept, KeptArray, KeptRun, Passed
+from leo_runtime.backend.open_inference import (
+    BINARY,
+    JSON_LENGTH,
+    KEPT,
+    MOST_FORGOTTEN,
+    Asked,
+    KeptTensor,
+    Tensor,
+    read_answer,
+    read_json,
+    request_message,
+)
 from leo_runtime.backend.stage_identity import identity
 from leo_runtime.clock import WallClock
 from leo_runtime.documents.binding import BoundStage
@@ -27,6 +42,10 @@ from leo_runtime.operators.outputs import one_value
 
 STAGES = "leo_stages"
 """The extension of `leo-runtime serve`: stages by what they are, requests by ids, and how long runs took."""
+GONE = 410
+"""The status for an input that the server does not keep any more."""
+MOST_UNNEEDED = 10_000
+"""Of more the oldest are left to their age."""
 JSON_BYTES_PER_VALUE = 32
 MOST_METADATA_BYTES = 1 << 20
 FIRST_WAIT_US, LONGEST_WAIT_US = 50_000, 2_000_000
@@ -56,6 +75,9 @@ class RemoteBackend:
         extensions = extensions if isinstance(extensions, list) else []
         self._knows_stages = self._pool.remembers = STAGES in extensions
         self._binary = options.binary if options.binary is not None else BINARY in extensions
+        self.keeps = KEPT in extensions and self._knows_stages and self._binary
+        self._unneeded: deque[str] = deque(maxlen=MOST_UNNEEDED)
+        """Ids of what the server keeps and nobody needs: it is told with the next request."""
         self.driver = printable(f"{said.get('name', 'server')} {said.get('version', '')}".strip()[:200])
         self._session, self._numbers = secrets.token_hex(8), count()
 
@@ -76,46 +98,110 @@ class RemoteBackend:
             name, slash, version = self._models.get(stage.name, stage.name).partition("/")
             path = f"/v2/models/{quote(name, safe='')}" + (f"/versions/{quote(version, safe='')}" if slash else "")
         said = self._asked(path, f"stage `{stage.name}`")
-        kind = TimedRemoteKernel if self._knows_stages else RemoteKernel
+        kind = KeepingRemoteKernel if self.keeps else TimedRemoteKernel if self._knows_stages else RemoteKernel
         return kind(self, stage, f"{path}/infer", _inputs_of(said, stage, self._pool.url))
 
     def close(self) -> None:
         """Hang up, also on runs that are under way. Closing twice is fine."""
         self._pool.close()
 
-    def infer(self, stage: BoundStage, path: str, inputs: Sequence[Tensor], call: Call) -> tuple[np.ndarray, Answer]:
-        """The stage's output. Raises `KernelError`, `DeviceUnavailableError`."""
+    def put(self, arrays: Sequence[np.ndarray], most_us: int | None, /) -> tuple[Kept, Passed]:
+        """Have the server keep the arrays of a value. Raises `KernelError`, `DeviceUnavailableError`."""
+        tensors = [Tensor(self.new_id(), array) for array in arrays]
+        sent_bytes, answer, _ = self._said("/v2/kept", tensors, (), "a value cannot be sent", most_us=most_us)
+        kept = Kept(tuple([KeptArray(one.name, one.array.dtype, one.array.shape) for one in tensors]))
+        return kept, _passed(sent_bytes, answer)
+
+    def fetch(self, kept: Kept, most_us: int | None, /) -> tuple[list[np.ndarray], Passed]:
+        """The arrays of a value that the server keeps. Raises as `put`, and `ForgottenError`."""
+        wanted = [Asked(one.id) for one in kept.arrays]
+        size = sum(one.dtype.itemsize * prod(one.shape) for one in kept.arrays)
+        what = "a value cannot be fetched"
+        sent_bytes, answer, found = self._said("/v2/kept/bring", (), wanted, what, size, most_us=most_us)
+        arrays = [one.array for one in found if isinstance(one, Tensor)]
+        if [(array.dtype, array.shape) for array in arrays] != [(one.dtype, one.shape) for one in kept.arrays]:
+            raise KernelError(f"{what}: the server {self._pool.url} gave another one")
+        return arrays, _passed(sent_bytes, answer)
+
+    def forget(self, kept: Sequence[Kept], /) -> None:
+        """Nobody needs these any more."""
+        self._unneeded.extend([one.id for value in kept for one in value.arrays])
+
+    def new_id(self) -> str:
+        """What nobody else can guess: of a request, or of a tensor that is kept."""
+        return f"{self._session}-{next(self._numbers)}"
+
+    def infer(
+        self,
+        stage: BoundStage,
+        path: str,
+        inputs: Sequence[Tensor | KeptTensor],
+        call: Call,
+        outputs: Sequence[Asked] = (),
+    ) -> tuple[int, Answer, tuple[Tensor | KeptTensor, ...]]:
+        """The bytes that were sent, the answer, and the stage's outputs in it.
+
+        Raises `KernelError`, `DeviceUnavailableError`, and `ForgottenError` for an input that is kept no longer.
+        """
+        size = stage.output_bytes() * (1 if self._binary else JSON_BYTES_PER_VALUE)
+        return self._said(path, inputs, outputs, f"stage `{stage.name}` failed", size, call=call, once=True)
+
+    def _said(
+        self,
+        path: str,
+        inputs: Sequence[Tensor | KeptTensor],
+        outputs: Sequence[Asked],
+        what: str,
+        most_bytes: int = 0,
+        *,
+        call: Call | None = None,
+        once: bool = False,
+        most_us: int | None = None,
+    ) -> tuple[int, Answer, tuple[Tensor | KeptTensor, ...]]:
+        """The bytes of a message with tensors, its answer, and the tensors in that. Raises as `infer` does."""
         # Models on servers of other makes put what they like into the id of an answer.
-        request_id = f"{self._session}-{next(self._numbers)}" if self._knows_stages else ""
+        request_id = self.new_id() if self._knows_stages else ""
         try:
-            message = request_message(inputs, binary=self._binary, request_id=request_id)
+            message = request_message(
+                inputs, outputs, binary=self._binary, request_id=request_id, forget=self._no_longer_needed()
+            )
         except InputError as error:
-            raise KernelError(f"stage `{stage.name}` cannot be sent ({error})", hint=error.hint) from None
+            raise KernelError(f"{what}: it cannot be sent ({error})", hint=error.hint) from None
         headers = {"Content-Type": "application/json"}
         if message.tensors:
             headers = {"Content-Type": "application/octet-stream", JSON_LENGTH: str(len(message.json))}
-        if self._pool.remembers:
+        if self._pool.remembers and once:
             headers["Leo-Request-Id"] = request_id
-        size = stage.output_bytes() * (1 if self._binary else JSON_BYTES_PER_VALUE)
         answer = self._pool.ask(
             "POST",
             path,
             (message.json, *message.tensors),
             headers,
-            most_bytes=size + SPARE_BYTES,
+            most_bytes=most_bytes + SPARE_BYTES,
             call=call,
-            once=True,
+            once=once,
+            most_us=most_us,
         )
+        if answer.status == GONE and self.keeps:
+            raise ForgottenError(str(self._pool.refused(answer, what)))
         if answer.status != 200:
-            raise self._pool.refused(answer, f"stage `{stage.name}` failed")
+            raise self._pool.refused(answer, what)
         try:
-            outputs = read_answer(answer.body, answer.json_length, request_id)
+            found = read_answer(answer.body, answer.json_length, request_id) if once or outputs else ()
         except InputError as error:
             self._pool.forget_idle()
-            raise KernelError(f"stage `{stage.name}`: {self._pool.url} answered what is no answer ({error})") from None
-        return self._value(stage, outputs), answer
+            raise KernelError(f"{what}: {self._pool.url} answered what is no answer ({error})") from None
+        return message.size, answer, found
 
-    def _value(self, stage: BoundStage, outputs: Sequence[Tensor]) -> np.ndarray:
+    def _no_longer_needed(self) -> list[str]:
+        ids: list[str] = []
+        with suppress(IndexError):
+            while len(ids) < MOST_FORGOTTEN:
+                ids.append(self._unneeded.popleft())
+        return ids
+
+    def value(self, stage: BoundStage, outputs: Sequence[Tensor]) -> np.ndarray:
+        """What a stage gives, of the outputs in an answer. Raises `KernelError` where they are not as it promises."""
         promised = stage.outputs
         if len(outputs) != len(promised):
             raise KernelError(
@@ -190,12 +276,21 @@ class RemoteKernel:
 
     def _infer(self, inputs: Sequence[np.ndarray]) -> tuple[np.ndarray, Answer]:
         require_inputs(self._stage, inputs)
+        _, answer, outputs = self._said(inputs)
+        return self._backend.value(self._stage, _whole(outputs)), answer
+
+    def _said(
+        self, inputs: Sequence[np.ndarray | KeptArray], outputs: Sequence[Asked] = ()
+    ) -> tuple[int, Answer, tuple[Tensor | KeptTensor, ...]]:
         tensors = [
-            Tensor(taken.name, array.reshape(taken.shape)) for taken, array in zip(self._inputs, inputs, strict=True)
+            KeptTensor(taken.name, array.id, array.dtype, array.shape)
+            if isinstance(array, KeptArray)
+            else Tensor(taken.name, array.reshape(taken.shape))
+            for taken, array in zip(self._inputs, inputs, strict=True)
         ]
         self._call = call = Call()
         try:
-            return self._backend.infer(self._stage, self._path, tensors, call)
+            return self._backend.infer(self._stage, self._path, tensors, call, outputs)
         finally:
             self._call = None
 
@@ -207,6 +302,49 @@ class TimedRemoteKernel(RemoteKernel):
         """Have the stage computed; the device's time is the server's. Raises as a call does."""
         output, answer = self._infer(inputs)
         return DeviceRun(output, answer.run_us or 0)
+
+
+class KeepingRemoteKernel(TimedRemoteKernel):
+    """A stage on a server that keeps what its stages give each other."""
+
+    def run(self, inputs: Sequence[np.ndarray | KeptArray], /, *, keep: bool, bring: bool) -> KeptRun:
+        """Have the stage computed. Raises as a call does, and `ForgottenError`."""
+        whole = [array for array in inputs if not isinstance(array, KeptArray)]
+        if len(whole) == len(inputs):
+            require_inputs(self._stage, whole)
+        backend, stage = self._backend, self._stage
+        names = [output.name for output in stage.outputs]
+        asked = [Asked(name, keep=backend.new_id(), bring=bring) for name in names] if keep else ()
+        sent_bytes, answer, outputs = self._said(inputs, asked)
+        passed = _passed(sent_bytes, answer)
+        there = tuple([KeptArray(one.id, one.dtype, one.shape) for one in outputs if isinstance(one, KeptTensor)])
+        if not keep:
+            return KeptRun(backend.value(stage, _whole(outputs)), None, answer.run_us or 0, passed)
+        if bring:
+            came = _whole(outputs)
+            kept = [
+                KeptArray(one.keep, got.array.dtype, got.array.shape) for one, got in zip(asked, came, strict=False)
+            ]
+            return KeptRun(backend.value(stage, came), Kept(tuple(kept)), answer.run_us or 0, passed)
+        if len(there) == len(names):
+            return KeptRun(None, Kept(there), answer.run_us or 0, passed)
+        return KeptRun(backend.value(stage, self._brought(outputs)), None, answer.run_us or 0, passed)
+
+    def _brought(self, outputs: Sequence[Tensor | KeptTensor]) -> list[Tensor]:
+        """All outputs, of which only some could be kept for want of room."""
+        there = Kept(tuple([KeptArray(one.id, one.dtype, one.shape) for one in outputs if isinstance(one, KeptTensor)]))
+        arrays = iter(self._backend.fetch(there, None)[0] if there.arrays else [])
+        return [one if isinstance(one, Tensor) else Tensor(one.name, next(arrays)) for one in outputs]
+
+
+def _passed(sent_bytes: int, answer: Answer) -> Passed:
+    queued_us = answer.queued_us or 0
+    return Passed(sent_bytes, len(answer.body), answer.took_us, queued_us + (answer.run_us or 0), queued_us)
+
+
+def _whole(outputs: Sequence[Tensor | KeptTensor]) -> list[Tensor]:
+    """Outputs, none of which is to stay there."""
+    return [one for one in outputs if isinstance(one, Tensor)]
 
 
 def _inputs_of(said: Mapping[str, Any], stage: BoundStage, url: str) -> list[_Input]:

@@ -36,10 +36,14 @@ class Answer:
     status: int
     body: bytes
     json_length: int | None
-    run_us: int | None
-    """How long the server says that it took."""
     closes: bool
     """The connection ends behind it."""
+    run_us: int | None
+    """How long the server says that it took."""
+    queued_us: int | None = None
+    """And how long it waited for its turn."""
+    took_us: int = 0
+    """From its first byte on until the answer was here: not what a new connection took."""
 
 
 class Call:
@@ -97,8 +101,11 @@ class Pool:
         most_bytes: int = SPARE_BYTES,
         call: Call | None = None,
         once: bool = False,
+        most_us: int | None = None,
     ) -> Answer:
         """The server's answer, whatever its status. `once`: the request must not run twice.
+
+        It takes `most_us` at most, and no longer than the server may take for any.
 
         Raises `DeviceUnavailableError` where the server is not there, hangs up or is silent, `KernelError` for an
         answer of more than `most_bytes`, or where the call was given up.
@@ -108,11 +115,13 @@ class Pool:
             if self._is_closed:
                 raise KernelError(f"the connections to {self.url} are closed")
             self._calls.add(call)
-        until_us = self._clock.now_us() + round(self._place.timeout_s * 1e6)
+        timeout_us = round(self._place.timeout_s * 1e6)
+        until_us = self._clock.now_us() + (timeout_us if most_us is None else min(timeout_us, most_us))
         try:
             for attempt in (1, 2):
-                connection, is_used = self._connection(call)
+                connection, is_used = self._connection(call, until_us)
                 try:
+                    began_us = self._clock.now_us()
                     answer = self._exchange(connection, method, path, parts, headers or {}, most_bytes, until_us)
                 except _FailedError as error:
                     failed = error
@@ -124,7 +133,7 @@ class Pool:
                         self._drop(connection, call)
                     else:
                         self._keep(connection, call)
-                    return answer
+                    return replace(answer, took_us=self._clock.now_us() - began_us)
                 self._drop(connection, call)
                 if call.is_given_up:
                     raise KernelError(f"the request to {self.url} was given up")
@@ -164,7 +173,7 @@ class Pool:
         }.get(answer.status, "")
         return KernelError(f"{what}: the server {self.url} answered {answer.status} ({reason})", hint=hint)
 
-    def _connection(self, call: Call) -> tuple[socket.socket, bool]:
+    def _connection(self, call: Call, until_us: int) -> tuple[socket.socket, bool]:
         """A connection, and whether it was used before. Raises `DeviceUnavailableError`."""
         while True:
             with self._lock:
@@ -176,16 +185,19 @@ class Pool:
                 return connection, True
             connection.close()
         try:
-            connection = self._connected()
+            connection = self._connected(until_us)
         except (OSError, UnicodeError) as error:
             raise self._unavailable(error) from None
         call.begin(connection)
         return connection, False
 
-    def _connected(self) -> socket.socket:
+    def _connected(self, until_us: int) -> socket.socket:
         """A new connection, without Nagle's waiting. Raises `OSError`, `UnicodeError`."""
         place = self._place
-        own = socket.create_connection((place.host, place.port), place.connect_timeout_s)
+        most_s = min(place.connect_timeout_s, (until_us - self._clock.now_us()) / 1e6)
+        if most_s <= 0:
+            raise TimeoutError
+        own = socket.create_connection((place.host, place.port), most_s)
         try:
             own.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             own.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
@@ -250,8 +262,9 @@ class Pool:
                 response.status,
                 data,
                 _number(response.headers.get(JSON_LENGTH)),
-                _number(response.headers.get("Leo-Run-Us")),
                 response.will_close,
+                _number(response.headers.get("Leo-Run-Us")),
+                _number(response.headers.get("Leo-Wait-Us")),
             )
 
     def _keep(self, connection: socket.socket, call: Call) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from leo_runtime.report.page.asked import Pairs
 from leo_runtime.report.page.front_table import Front, front_of_rows, front_table
@@ -17,6 +17,7 @@ from leo_runtime.report.page.tables import Cell, Table, table
 from leo_runtime.report.study_published import published
 from leo_runtime.study.document import Axis, Study
 from leo_runtime.study.rows import Row, is_of_energy, windows_text
+from leo_runtime.study.slices import Held, held_text
 
 MEASURES = 16
 """How many measures the table of points has, and the chart can be drawn of."""
@@ -38,12 +39,16 @@ class StudyRows:
     """How many there are to be."""
     failed: Mapping[str, str]
     """Why cells have no row, by what they are called."""
+    held: Held = field(default_factory=dict)
+    """Axes that are held at some of their values: all else here is of these cells alone."""
 
 
 def study_page(of: StudyRows, name: str) -> str:
     """The page of a study whose file is called `name`. Raises `MissingExtraError`."""
     study = of.study
-    axes = [axis.column for axis in study.axes]
+    # An axis that is held at one value is no axis any more.
+    names = [axis.column for axis in study.axes]
+    axes = [name for name in names if len(of.held.get(name, ())) != 1] or names
     every = points(of.rows, axes)
     told = measures(every, MEASURES, first_columns(study), study)
     front = front_of_rows(study, of.rows, axes)
@@ -86,7 +91,7 @@ def _subtitle(of: StudyRows) -> str:
     study = of.study
     axes = " by ".join(f"{axis.column} ({_length(axis)})" for axis in study.axes) or "one cell"
     repeated = f", {study.repetitions} repetitions" if study.repetitions > 1 else ""
-    return f"Study {study.name}: {axes}{repeated}"
+    return f"Study {study.name}: {axes}{repeated}{held_text(of.held)}"
 
 
 def _length(axis: Axis) -> str:
