@@ -181,8 +181,10 @@ def replay(
 class _Links:
     """What the links of a recording do, as time goes on."""
 
-    def __init__(self, begun: Replay) -> None:
-        self._left = deque(sorted(begun.recording.manifest.links, key=lambda sample: sample.time_us))
+    def __init__(self, begun: Replay, *, said: bool = True) -> None:
+        """`said`: to who submits; else the runtime itself has it."""
+        samples = begun.recording.manifest.links if said else ()
+        self._left = deque(sorted(samples, key=lambda sample: sample.time_us))
         self._start_us = begun.span.start_us
         self._now: dict[tuple[str, str], LinkNow] = {}
 
@@ -215,7 +217,7 @@ def _submit_all(
     earlier: EarlierPart | None = None,
 ) -> None:
     recording, start_us, length_us = begun.recording, begun.span.start_us, begun.length_us
-    links = _Links(begun)
+    links = _Links(begun, said=not runtime.has_network)
     windows = {graph.name: window_samples(begun, graph) for graph in begun.workload.graphs}
     periods_us = {graph.name: graph.period_us for graph in begun.workload.graphs}
     sources: dict[tuple[str, ...], tuple[SourceWindow, ...]] = {}
