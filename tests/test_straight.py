@@ -13,6 +13,7 @@ from leo_runtime import shipped
 from leo_runtime.dispatch.alone import alone_plan
 from leo_runtime.dispatch.dispatcher import Dispatcher
 from leo_runtime.dispatch.events import FrameAdmitted
+from leo_runtime.dispatch.limits import RunLimit
 from leo_runtime.dispatch.plan import make_plan
 from leo_runtime.dispatch.simulator import Simulator, seeded_noise
 from leo_runtime.documents.changes import changed
@@ -174,7 +175,8 @@ def test_the_short_way_is_that_of_the_dispatcher(seed: int) -> None:
         pytest.skip("this question has no answer")
     plan = make_plan(problem, placement)
     lanes = {resource.name: resource.lanes for resource in problem.resources}
-    usual, short = [Simulator(Dispatcher(lanes), noise=seeded_noise(seed, 400_000)) for _ in range(2)]
+    limit = RunLimit(least_us=2_000, factor=10)
+    usual, short = [Simulator(Dispatcher(lanes, limit=limit), noise=seeded_noise(seed, 400_000)) for _ in range(2)]
     alone = alone_plan(plan)
     assert alone is not None
     for frame, release_us in enumerate((1_000, 10**9, 2 * 10**9)):
@@ -183,7 +185,7 @@ def test_the_short_way_is_that_of_the_dispatcher(seed: int) -> None:
         usual.drain()
         (done,) = usual.finished()
         short.reach(release_us)
-        times = short.run_alone(alone, frame, release_us, None, ())
+        times = short.run_alone(alone, frame, release_us, None, 0, ())
         assert times is not None
         starts_us, ends_us = times
         assert {run.stage: (run.start_us, run.end_us) for run in done.stages} == {
@@ -195,6 +197,10 @@ def test_the_short_way_is_that_of_the_dispatcher(seed: int) -> None:
         at_us = release_us + 10**8
         for name in lanes:
             assert usual.dispatcher.standing(name, at_us) == short.dispatcher.standing(name, at_us)
+        assert usual.dispatcher.limits is not None and short.dispatcher.limits is not None
+        assert usual.dispatcher.limits.slower == short.dispatcher.limits.slower
+        # Most runs are long enough to be noted, and short enough not to be given up.
+        assert short.dispatcher.limits.slower or "small" in problem.name
 
 
 def test_what_is_not_over_in_time_or_may_not_be_is_left_to_the_dispatcher() -> None:
@@ -202,7 +208,10 @@ def test_what_is_not_over_in_time_or_may_not_be_is_left_to_the_dispatcher() -> N
     plan = make_plan(problem, named("heft")(problem, limit_ms=0))
     alone = alone_plan(plan)
     assert alone is not None
-    simulator = Simulator(Dispatcher({resource.name: resource.lanes for resource in problem.resources}))
-    assert simulator.run_alone(alone, 0, 0, 1, ()) is None
-    assert simulator.run_alone(alone, 0, 0, None, (alone.runs[0][2],)) is None
-    assert simulator.run_alone(alone, 0, 0, None, ()) is not None
+    lanes = {resource.name: resource.lanes for resource in problem.resources}
+    simulator = Simulator(Dispatcher(lanes, limit=RunLimit(least_us=1, factor=1)))
+    assert simulator.run_alone(alone, 0, 0, 1, 0, ()) is None
+    assert simulator.run_alone(alone, 0, 0, None, 0, (alone.runs[0][2],)) is None
+    assert simulator.run_alone(alone, 0, 0, None, 0, ()) is not None
+    slow = Simulator(Dispatcher(lanes, limit=RunLimit(least_us=1, factor=1)), noise=lambda *asked: 2 * asked[3])
+    assert slow.run_alone(alone, 0, 0, None, 0, ()) is None

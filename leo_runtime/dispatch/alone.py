@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 
+from leo_runtime.dispatch.limits import Limits
 from leo_runtime.dispatch.plan import Plan, PlannedSend, PlannedStage
 from leo_runtime.documents.problem import Link
 from leo_runtime.frozen import dataclass
@@ -37,6 +38,8 @@ class AlonePlan:
     runs: tuple[tuple[int, str, str, int], ...]
     """Of each stage, in the order of the plan's, its place among all pieces of work, its name, its processor and how
     long it is planned to take."""
+    modes: tuple[tuple[str, str, str], ...]
+    """Of each the mode, as `limits` know it: processor, stage of the workload and variant."""
     sends: tuple[AloneSend, ...]
     uses: tuple[tuple[str, tuple[int, ...]], ...]
     """By resource, the pieces of work that use it."""
@@ -71,6 +74,22 @@ class AlonePlan:
             if end_us > last_us:
                 last_us = end_us
         return starts_us, ends_us, last_us
+
+    def keeps(self, limits: Limits, deadline_us: int, lasts_us: Sequence[int]) -> bool:
+        """Whether no run is given up, where they last so long and that is the frame's longest deadline."""
+        if not limits.slower and max(lasts_us) <= limits.noted_us:
+            return True  # As most do.
+        least_us = limits.of_frame_us(deadline_us)
+        for (at, _, _, planned_us), mode in zip(self.runs, self.modes, strict=True):
+            if lasts_us[at] > max(least_us, limits.rule.factor * limits.expected_us(mode, planned_us)):
+                return False
+        return True
+
+    def note(self, limits: Limits, lasts_us: Sequence[int]) -> None:
+        """Let limits know of runs that lasted so long."""
+        if limits.slower or max(lasts_us) > limits.noted_us:
+            for (at, _, _, planned_us), mode in zip(self.runs, self.modes, strict=True):
+                limits.observe(mode, planned_us, lasts_us[at])
 
     def used_until_us(self, ends_us: Sequence[int]) -> list[tuple[str, int]]:
         """Until when each resource is used, where pieces of work are over then."""
@@ -119,6 +138,7 @@ def alone_plan(plan: Plan) -> AlonePlan | None:
         lasts_us.append(lasting_us)
     return AlonePlan(
         tuple([(stages[name], name, one.resource, one.duration_us) for name, one in plan.stages.items()]),
+        tuple([(one.resource, plan.jobs[name].stage, one.variant) for name, one in plan.stages.items()]),
         tuple(sends.values()),
         tuple([(resource, tuple(pieces)) for resource, pieces in uses.items()]),
         tuple(steps),

@@ -269,14 +269,20 @@ class Simulator:
         return is_planned and self._lasts_us is None and self._contention is None
 
     def run_alone(
-        self, plan: AlonePlan, frame: int, release_us: int, before_us: int | None, asleep: Collection[str]
+        self,
+        plan: AlonePlan,
+        frame: int,
+        release_us: int,
+        before_us: int | None,
+        deadline_us: int,
+        asleep: Collection[str],
     ) -> tuple[list[int], list[int]] | None:
         """Run a frame that has the machine to itself at its release: when its pieces of work start and are over.
 
         None where it needs what is asleep, is not over when the next is released at `before_us` (None: there is no next
-        one), or has a run that takes so long that this has to be noted: then nothing has happened, and it is to be
-        posted. Nobody else may use the dispatcher meanwhile. `asleep` are `Dispatcher.sleepers`, and every gate of it
-        has to open. Noise that is asked for it may be asked for once more.
+        one), or has a run that is to be given up: then nothing has happened, and it is to be posted. `deadline_us` is
+        its longest, `asleep` are `Dispatcher.sleepers`, and every gate of it has to open. Nobody else may use the
+        dispatcher meanwhile. Noise that is asked for it may be asked for once more.
         """
         if self._aside or (asleep and plan.needs(asleep)):
             return None
@@ -286,15 +292,13 @@ class Simulator:
             for at, name, resource, planned_us in plan.runs:
                 lasts_us[at] = whole(self._noise(frame, name, resource, planned_us), "noise")
         limits = self.dispatcher.limits
-        if limits is not None:
-            if limits.slower:
-                return None
-            for at, _, _, _ in plan.runs:
-                if lasts_us[at] > limits.noted_us:
-                    return None
+        if limits is not None and not plan.keeps(limits, deadline_us, lasts_us):
+            return None
         starts_us, ends_us, last_us = plan.times(release_us, lasts_us)
         if before_us is not None and last_us > before_us:
             return None
+        if limits is not None:
+            plan.note(limits, lasts_us)
         self.dispatcher.pass_alone(asleep, plan.used_until_us(ends_us))
         return starts_us, ends_us
 

@@ -51,6 +51,8 @@ class StraightPlan:
     costs: tuple[Cost, ...]
     """What each run costs by the profile."""
     graphs: tuple[StraightGraph, ...]
+    deadline_us: int
+    """The longest of theirs."""
     gated: tuple[str, ...]
     """Its stages, of which those that are gates have to open."""
 
@@ -108,7 +110,8 @@ class StraightPlans:
             )
             for graph in now.wanted(names)
         )
-        return StraightPlan(plan.placement, dict(plan.jobs), alone, tuple(costs), graphs, tuple(place))
+        deadline_us = max([graph.deadline_us for graph in graphs])
+        return StraightPlan(plan.placement, dict(plan.jobs), alone, tuple(costs), graphs, deadline_us, tuple(place))
 
 
 def with_next(frames: Iterable[KnownFrame]) -> Iterator[tuple[KnownFrame, int | None]]:
