@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Protocol
 
-from leo_runtime.dispatch.alone import AlonePlan, alone_plan
+from leo_runtime.dispatch.alone import AlonePlan, Woken, alone_plan
 from leo_runtime.frame.due import collected_deadline_us
 from leo_runtime.frozen import dataclass
 from leo_runtime.runtime.planned import Planned
@@ -61,9 +61,16 @@ class StraightTold(Protocol):
     """Who is told of frames as they end."""
 
     def alone(
-        self, frame: int, release_us: int, plan: StraightPlan, starts_us: Sequence[int], ends_us: Sequence[int], /
+        self,
+        frame: int,
+        release_us: int,
+        plan: StraightPlan,
+        starts_us: Sequence[int],
+        ends_us: Sequence[int],
+        woken: Sequence[Woken],
+        /,
     ) -> None:
-        """A frame had the machine to itself, and all before it have ended. When its pieces of work ran."""
+        """A frame had the machine to itself, all before it have ended: when its work ran, and who was woken for it."""
         ...
 
     def submitted(self, frame: int, release_us: int, /) -> None:
