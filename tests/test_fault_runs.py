@@ -116,7 +116,7 @@ def test_a_link_that_flaps_costs_no_frame_and_no_placement_each_time(windows: in
 _PLACES = ("cloud", "cloud1", "radio-cloud", "radio-cloud1", "cpu->cloud", "cloud->cpu", "cloud1->cpu")
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(
     seed=st.integers(0, 999),
     windows=st.sampled_from([0, 8]),
