@@ -32,7 +32,7 @@ def failing_in_words(stage: BoundStage, function: Callable[..., Any] | None) -> 
 
 
 def checked_output(stage: BoundStage, given: Any) -> np.ndarray:
-    """What a program gave, as float32 of the promised shape. Raises `KernelError`."""
+    """What a program gave, in the promised shape, and type where there is one, else float32. Raises `KernelError`."""
     if given is None:
         raise KernelError(
             f"stage `{stage.name}` gave nothing (None), its operator promises an array of shape {stage.output_shape}",
@@ -41,7 +41,7 @@ def checked_output(stage: BoundStage, given: Any) -> np.ndarray:
     # Without its mask it would be whatever is below. Naming `np.ma` imports it.
     if type(given) is not np.ndarray and np.ma.is_masked(given):
         raise KernelError(f"stage `{stage.name}` gave an array with masked numbers", hint="fill them: output.filled(0)")
-    output = np.asarray(given, np.float32, order="C")
+    output = np.asarray(given, stage.several[0].data_type if len(stage.several) == 1 else np.float32, order="C")
     if output.shape != stage.output_shape:
         if isinstance(given, np.ndarray):
             raise KernelError(

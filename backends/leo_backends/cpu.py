@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import numpy as np
 from pydantic import Field
 
+from leo_backends import packing
 from leo_backends.blas import ONE_THREAD
 from leo_backends.checked import checked_output, failing_in_words, require_inputs
 from leo_backends.options import read_options
@@ -29,6 +30,7 @@ from leo_runtime.documents.hardware import Processor
 from leo_runtime.errors import DocumentError, KernelError, MissingExtraError, did_you_mean
 from leo_runtime.operators.definition import Operator
 from leo_runtime.operators.model_parameters import ModelParameters
+from leo_runtime.operators.packing import PackParameters, UnpackParameters
 from leo_runtime.operators.sound import MicroFeaturesParameters
 from leo_runtime.schema import Name, Positive, Value
 
@@ -81,9 +83,13 @@ class CpuBackend:
 
     def supports(self, stage: BoundStage, variant: str, /) -> bool:
         """Whether there is a program, and the package that it needs."""
-        operator = stage.operator
-        if isinstance(params := stage.params[variant], MicroFeaturesParameters) and params.streaming:
+        operator, params = stage.operator, stage.params[variant]
+        if isinstance(params, MicroFeaturesParameters) and params.streaming:
             return True  # Numpy does.
+        if isinstance(params, PackParameters):
+            return not packing.lacks(params.compress)
+        if isinstance(params, UnpackParameters):
+            return not packing.lacks(*params.reads)
         if operator.name in _EXTRAS:
             return _is_there(operator.name)
         return operator.name in PROGRAMS or operator.function is not None
@@ -92,7 +98,9 @@ class CpuBackend:
     def lacks(self) -> tuple[MissingExtraError, ...]:
         """What has to be installed for operators that need more than numpy."""
         missing = [name for name in _EXTRAS if not _is_there(name)]
-        return tuple(MissingExtraError(f"the operator `{name}`", _EXTRAS[name]) for name in missing)
+        told = [MissingExtraError(f"the operator `{name}`", _EXTRAS[name]) for name in missing]
+        told += [MissingExtraError(f"packing by {how}", "packing") for how in packing.lacks("zstd", "jpeg")]
+        return tuple(told)
 
     @property
     def process_ends(self) -> ProcessEnds:
@@ -121,7 +129,12 @@ class CpuBackend:
             return OwnKernel(stage, stage.operator.step_class, params.model_dump())
         if stage.operator.name in STREAMS and stage.keeping(variant) is not None:
             return CpuStream(stage, STREAMS[stage.operator.name](params, stage.input_shapes))
-        if stage.operator.name in PROGRAMS:
+        program: Program
+        if isinstance(params, PackParameters):
+            program = packing.pack(params, stage.input_shapes)
+        elif isinstance(params, UnpackParameters):
+            program = packing.unpack(params, stage.input_shapes)
+        elif stage.operator.name in PROGRAMS:
             program = PROGRAMS[stage.operator.name](params, stage.input_shapes)
         elif stage.operator.function is not None:
             program = _own_operator(stage.operator.function, params.model_dump())

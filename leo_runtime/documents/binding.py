@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import field
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +41,8 @@ class BoundStage:
     """What it gives, where that is several arrays, or of a type of its own: `outputs` in any case."""
     takes: tuple[Output, ...] = ()
     """What it reads as it is stored, an array each (`Operator.takes`); (): nothing, or not the same in all variants."""
+    sent: Mapping[str, int] = field(default_factory=dict)
+    """How many bytes of its output are sent, by variant, where that is not all of it."""
 
     @property
     def outputs(self) -> tuple[Output, ...]:
@@ -59,6 +62,10 @@ class BoundStage:
     def output_bytes(self) -> int:
         """The size of what it gives where that is sent or held, by its data type: of several arrays together."""
         return sum(output.bytes for output in self.outputs)
+
+    def sent_bytes(self, variant: str) -> int:
+        """How much of that is sent, where it is sent: less where the stage packs."""
+        return self.sent.get(variant, self.output_bytes())
 
     def weight_bytes(self, variant: str) -> int:
         """What the stage holds in memory from run to run."""
@@ -207,6 +214,8 @@ def _bind(graph: TaskGraph, stage: Stage, bound: dict[str, BoundStage], workload
     (several,) = given
     data_type = several[0].data_type if len(several) == 1 else _data_type(where, operator, params, workload)
     takes = set() if operator.takes is None else {operator.takes(checked) for checked in params.values()}
+    reads = takes.pop() if len(takes) == 1 else ()
+    _require_unpacked(where, operator, [output for name in stage.inputs for output in bound[name].outputs], reads)
     return BoundStage(
         stage.name,
         operator,
@@ -217,8 +226,47 @@ def _bind(graph: TaskGraph, stage: Stage, bound: dict[str, BoundStage], workload
         data_type,
         stage.chance_ppm,
         several,
-        takes.pop() if len(takes) == 1 else (),
+        reads,
+        _sent(where, stage, operator, params, inputs),
     )
+
+
+def _require_unpacked(where: str, operator: Operator, given: Sequence[Output], reads: Sequence[Output]) -> None:
+    """Raise `GraphError` where packed bytes are read as numbers, or numbers as packed bytes."""
+    for place, output in enumerate(given):
+        wanted = place < len(reads) and reads[place].is_packed
+        if output.is_packed and not wanted:
+            raise GraphError(
+                f"{where} reads packed bytes, and `{operator.name}` takes numbers",
+                hint="put a stage of operator `unpack` before it",
+            )
+        if wanted and not output.is_packed:
+            raise GraphError(f"{where} unpacks what is not packed", hint="its input is a stage of operator `pack`")
+
+
+def _sent(
+    where: str, stage: Stage, operator: Operator, params: Mapping[str, Any], inputs: Sequence[Shape]
+) -> dict[str, int]:
+    """How much of a stage's output is sent, by variant: as stated, or as its operator says. Raises `GraphError`."""
+    sent: dict[str, int] = {}
+    for variant in stage.variants:
+        if operator.sent_bytes is None:
+            if variant.sent_bytes is not None:
+                raise GraphError(
+                    f"{where}, variant `{variant.name}`: sent_bytes is {variant.sent_bytes}, and all of what "
+                    f"`{operator.name}` gives is sent",
+                    hint="leave it out; what `pack` gives is sent in part",
+                )
+            continue
+        most = operator.sent_bytes(params[variant.name], inputs)
+        if variant.sent_bytes is not None and variant.sent_bytes > most:
+            raise GraphError(
+                f"{where}, variant `{variant.name}`: sent_bytes is {variant.sent_bytes}, and its form takes {most} at "
+                "the most",
+                hint="measure it anew, or leave it out",
+            )
+        sent[variant.name] = most if variant.sent_bytes is None else variant.sent_bytes
+    return sent
 
 
 def _data_type(where: str, operator: Operator, params: Mapping[str, Any], workload: Workload) -> DataType:

@@ -8,6 +8,7 @@ its name (`stage`), and by nothing else.
 
 from __future__ import annotations
 
+from itertools import product
 from typing import Literal, Self
 
 from pydantic import Field, model_validator
@@ -182,8 +183,9 @@ class Profile(Document):
     def cost(self, stage: BoundStage, variant: str, processor: str) -> Cost | None:
         """The entry that holds for a stage's variant on a processor, or None when there is none.
 
-        What computes in int8 is priced as variant `int8`, whatever it is called, where there is such an entry. One that
-        counts multiply-accumulates holds for no stage whose number of them is not known.
+        What computes in int8 is priced as variant `int8`, whatever it is called, where there is such an entry, and what
+        packs as `default`, by its work, where its form has none. One that counts multiply-accumulates holds for no
+        stage whose number of them is not known.
         """
         entries = {_key(cost): cost for cost in self.costs if cost.processor == processor}
         if stage.operator.only_costs:
@@ -196,8 +198,10 @@ class Profile(Document):
         as_int8 = entries.get((processor, name, INT8_VARIANT, None))
         if as_int8 is not None and variant != INT8_VARIANT and stage.work(variant).is_int8:
             return as_int8
-        for operator in (name, ANY_OPERATOR):
-            if (entry := entries.get((processor, operator, variant, None))) is not None:
+        # Forms of packing are many, and differ in their work alone.
+        variants = (variant,) if stage.operator.sent_bytes is None else (variant, DEFAULT_VARIANT)
+        for operator, named in product((name, ANY_OPERATOR), variants):
+            if (entry := entries.get((processor, operator, named, None))) is not None:
                 return entry if not entry.ps_per_mac or stage.work(variant).is_known else None
         return None
 

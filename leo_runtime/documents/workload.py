@@ -42,10 +42,23 @@ class Variant(Value):
     name: Name
     params: Plain = Field(default_factory=dict)
     accuracy_loss_ppm: Quantity = 0
+    sent_bytes: Positive | None = None
+    """Of a stage that packs: how many bytes of its output are sent, as measured; None: as many as its form takes at the
+    most."""
 
 
 # Not checked: that would have pydantic build the model as it is imported.
 DEFAULT_VARIANTS = (Variant.model_construct(name=DEFAULT_VARIANT),)
+
+
+class Packing(Value):
+    """One form in which a stage's output may be sent, and what it takes and loses, as measured."""
+
+    form: Name
+    """By its name (`operators.packing.form_params`), such as `int8+zstd`."""
+    accuracy_loss_ppm: Quantity = 0
+    sent_bytes: Positive | None = None
+    """None: as many as it takes at the most."""
 
 
 class Stage(Value):
@@ -62,6 +75,9 @@ class Stage(Value):
     variants: Annotated[tuple[Variant, ...], Field(min_length=1)] = DEFAULT_VARIANTS
     parts: Positive = 1
     """Cut into so many parts, each placed by itself; `name` is then where they are put together again."""
+    pack: tuple[Packing, ...] = ()
+    """The forms in which its output may go to those that read it: they read it from stages `name.packed` and
+    `name.unpacked`, which are placed like any other."""
 
 
 class Decision(Value):
@@ -123,6 +139,7 @@ class TaskGraph(Value):
         names = [stage.name for stage in self.stages]
         for s, stage in enumerate(self.stages):
             unique([variant.name for variant in stage.variants], f"$.stages[{s}].variants[{{}}].name")
+            unique([packing.form for packing in stage.pack], f"$.stages[{s}].pack[{{}}].form", "form")
             for i, name in enumerate(stage.inputs):
                 if name not in names:
                     says = f'no stage of graph "{self.name}" is called "{name}"'

@@ -24,6 +24,7 @@ from leo_runtime.documents.workload import Stage, TaskGraph, Workload
 from leo_runtime.errors import GraphError, ProfileError, did_you_mean
 from leo_runtime.frame.conditions import Conditions
 from leo_runtime.frame.cut import cut
+from leo_runtime.frame.packing import with_packing
 from leo_runtime.frozen import dataclass
 from leo_runtime.schema import find_cycle
 
@@ -91,7 +92,7 @@ def merge(workload: Workload) -> MergedWorkload:
     bound: dict[str, BoundStage] = {}
     asked: dict[str, list[tuple[str, str | None]]] = {}
     for whole in workload.graphs:
-        graph = cut(whole, workload)
+        graph = cut(with_packing(whole, workload), workload)
         settled = bind(graph, workload)
         for stage in in_order(graph):
             reads = tuple(names[graph.name, name] for name in stage.inputs)
@@ -151,7 +152,7 @@ def price(
                 if cost is None:
                     continue
                 duration_us = cost.duration_us(stage.bound.work(variant), frames)
-                output_bytes = stage.bound.output_bytes() * frames
+                output_bytes = stage.bound.sent_bytes(variant) * frames
                 held_bytes = stage.bound.weight_bytes(variant) + stage.bound.state_bytes(variant)
                 usable.append(
                     Mode(
@@ -313,7 +314,9 @@ def _new_name(stage: str, graph: str, taken: Collection[str]) -> str:
 
 
 def _identity(stage: Stage, bound: BoundStage, reads: tuple[str, ...]) -> tuple[object, ...]:
-    variants = tuple((v.name, bound.params[v.name].model_dump_json(), v.accuracy_loss_ppm) for v in stage.variants)
+    variants = tuple(
+        (v.name, bound.params[v.name].model_dump_json(), v.accuracy_loss_ppm, v.sent_bytes) for v in stage.variants
+    )
     name = stage.name if bound.operator.only_costs else None
     return stage.operator, reads, variants, stage.chance_ppm, name
 

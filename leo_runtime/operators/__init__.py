@@ -5,9 +5,9 @@ models are in their own types, and may be several (`outputs`). The text of `Oper
 parameters are the one written meaning every backend is held to; the CPU backend is the reference. Wherever a formula
 says `x`, it is the input array; `ln` is the natural logarithm.
 
-A file is a family: `arrays`, `classifiers`, `costs`, `images`, `motion`, `sound`, each operator with its parameters,
-shape and work beside it. `definition` is what an operator is, `catalogue` finds one by its name, `own` makes a function
-or a class one, and `modules` imports the module of a user's own.
+A file is a family: `arrays`, `classifiers`, `costs`, `images`, `motion`, `packing`, `sound`, each operator with its
+parameters, shape and work beside it. `definition` is what an operator is, `catalogue` finds one by its name, `own`
+makes a function or a class one, and `modules` imports the module of a user's own.
 """
 
 from leo_runtime.operators.catalogue import BUILT_IN, all_operators, beside, code_key, define, find_operator, refresh

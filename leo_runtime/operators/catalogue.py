@@ -8,11 +8,11 @@ from collections.abc import Collection, Hashable, Iterable
 from pathlib import Path
 
 from leo_runtime.errors import GraphError, did_you_mean
-from leo_runtime.operators import arrays, classifiers, costs, images, models, motion, patches, sound
+from leo_runtime.operators import arrays, classifiers, costs, images, models, motion, packing, patches, sound
 from leo_runtime.operators.definition import Operator
 from leo_runtime.operators.modules import edited_in, folder_of, held, import_for, imported_anew, lies_in, name_in
 
-_FAMILIES = (arrays, classifiers, costs, images, models, motion, patches, sound)
+_FAMILIES = (arrays, classifiers, costs, images, models, motion, packing, patches, sound)
 BUILT_IN: tuple[Operator, ...] = tuple(
     sorted((one for family in _FAMILIES for one in family.OPERATORS), key=lambda one: one.name)
 )

@@ -46,6 +46,8 @@ class Output:
     scale: float = 0.0
     """Above 0: a value stands for the real scale * (value - zero_point), which readers other than models are given."""
     zero_point: int = 0
+    is_packed: bool = False
+    """It is packed bytes (`operators.packing`): only those that are used are sent, and only `unpack` reads them."""
 
     @property
     def bytes(self) -> int:
@@ -121,6 +123,9 @@ class Operator:
     takes: Callable[[Any], tuple[Output, ...]] | None = None
     """The arrays that it reads as they are stored: given those of the same type and scale, it gets them as they
     crossed. All others, and all that other operators are given, come in float32."""
+    sent_bytes: Callable[[Any, Sequence[Shape]], int] | None = None
+    """How much of its output is sent, by parameters and shapes of inputs, where that is not all of it; the most, where
+    it depends on the values."""
     is_gate: bool = False
     """Its output is one number: above 0 opens the gate, and lets the stages behind it run."""
     is_source: bool = False
