@@ -26,6 +26,7 @@ from leo_runtime.replay.figures import ProcessorUse
 from leo_runtime.replay.identity import Replay
 from leo_runtime.replay.log import LogWriter
 from leo_runtime.replay.log_text import Settings as LogSettings
+from leo_runtime.replay.network import network_of
 from leo_runtime.replay.regret import best_plan, known_window, regret
 from leo_runtime.replay.replay import replay
 from leo_runtime.replay.sinks import FrameSink, KeptFrames
@@ -81,6 +82,7 @@ def measure(study: Study, ready: Ready, shared: Shared, logs: Path | None = None
             noise=noise,
             seed=placing.seed,
             faults=faults_of(case.changes, case.hardware, case.span.end_us - case.span.start_us, placing.seed),
+            network=network_of(case.recording, case.hardware, case.span, placing.network_known),
         ) as runtime,
     ):
         try:
@@ -91,6 +93,7 @@ def measure(study: Study, ready: Ready, shared: Shared, logs: Path | None = None
                 batch=placing.batch,
                 changes=case.changes,
                 sinks=sinks,
+                straight=True,
             )
         except SolverError as error:
             # A wrong answer to the first question is told at once, before there is a frame that it is of.

@@ -15,6 +15,7 @@ from urllib.parse import quote
 import numpy as np
 
 from leo_backends.checked import require_inputs
+from leo_backends.remote.grpc_pool import GrpcPool
 from leo_backends.remote.options import options_of, place_of
 from leo_backends.remote.pool import SPARE_BYTES, Answer, Call, Pool
 from leo_runtime.back_off import wait_us
@@ -61,11 +62,12 @@ class RemoteBackend:
         """Asks the server what it is.
 
         Raises `DocumentError` for wrong options, `DeviceUnavailableError` where it is not there, `KernelError` where it
-        answers no.
+        answers no, `MissingExtraError` for one of gRPC where there is none.
         """
         options = options_of(processor)
         self._models: Mapping[str, str] = options.models
-        self._pool = Pool(place_of(options, processor.name))
+        place = place_of(options, processor.name)
+        self._pool: Pool | GrpcPool = GrpcPool(place) if place.is_grpc else Pool(place)
         try:
             said = self._first_asked(f"processor `{processor.name}`", options.wait_s)
         except BaseException:
@@ -74,8 +76,9 @@ class RemoteBackend:
         extensions = said.get("extensions")
         extensions = extensions if isinstance(extensions, list) else []
         self._knows_stages = self._pool.remembers = STAGES in extensions
-        self._binary = options.binary if options.binary is not None else BINARY in extensions
-        self.keeps = KEPT in extensions and self._knows_stages and self._binary
+        lists_bytes = place.is_grpc or BINARY in extensions
+        self._binary = options.binary if options.binary is not None else lists_bytes
+        self.keeps = KEPT in extensions and self._knows_stages and self._binary and not place.is_grpc
         self._unneeded: deque[str] = deque(maxlen=MOST_UNNEEDED)
         """Ids of what the server keeps and nobody needs: it is told with the next request."""
         self.driver = printable(f"{said.get('name', 'server')} {said.get('version', '')}".strip()[:200])
@@ -97,9 +100,9 @@ class RemoteBackend:
         else:
             name, slash, version = self._models.get(stage.name, stage.name).partition("/")
             path = f"/v2/models/{quote(name, safe='')}" + (f"/versions/{quote(version, safe='')}" if slash else "")
-        said = self._asked(path, f"stage `{stage.name}`")
+        said = self.asked(path, f"stage `{stage.name}`")
         kind = KeepingRemoteKernel if self.keeps else TimedRemoteKernel if self._knows_stages else RemoteKernel
-        return kind(self, stage, f"{path}/infer", _inputs_of(said, stage, self._pool.url))
+        return kind(self, stage, path, _inputs_of(said, stage, self._pool.url))
 
     def close(self) -> None:
         """Hang up, also on runs that are under way. Closing twice is fine."""
@@ -224,11 +227,11 @@ class RemoteBackend:
         return one_value(arrays, names)
 
     def _first_asked(self, what: str, most_s: float) -> dict[str, Any]:
-        """What the server says of itself, once it is there. Raises as `_asked` does."""
+        """What the server says of itself, once it is there. Raises as `asked` does."""
         clock = WallClock()
         for in_vain in count():
             try:
-                return self._asked("/v2", what)
+                return self.asked("/v2", what)
             except DeviceUnavailableError:
                 left_us = round(most_s * 1e6) - clock.now_us()
                 if left_us <= 0:
@@ -236,8 +239,13 @@ class RemoteBackend:
             clock.wait_until_us(clock.now_us() + min(left_us, wait_us(in_vain, FIRST_WAIT_US, LONGEST_WAIT_US)))
         raise AssertionError("it is asked until it answers, or long enough")
 
-    def _asked(self, path: str, what: str) -> dict[str, Any]:
-        answer = self._pool.ask("GET", path, most_bytes=MOST_METADATA_BYTES)
+    def asked(self, path: str, what: str, *, by_itself: bool = False) -> dict[str, Any]:
+        """What the server says there; `by_itself`: soon, and by a connection of its own.
+
+        Raises `DeviceUnavailableError` where it is not there, `KernelError` where it answers no.
+        """
+        most_us = 2 * self._pool.connect_timeout_us if by_itself else None
+        answer = self._pool.ask("GET", path, most_bytes=MOST_METADATA_BYTES, most_us=most_us, by_itself=by_itself)
         if answer.status != 200:
             raise self._pool.refused(answer, what)
         try:
@@ -268,6 +276,10 @@ class RemoteKernel:
         """Have the stage computed. Raises `KernelError`, `DeviceUnavailableError`."""
         return self._infer(inputs)[0]
 
+    def ask(self) -> None:
+        """Whether the server is there and has the stage. Raises `KernelError`, `DeviceUnavailableError`."""
+        self._backend.asked(self._path, f"stage `{self._stage.name}`", by_itself=True)
+
     def abandon(self) -> None:
         """Hang up on the run at hand, which then raises `KernelError`."""
         call = self._call
@@ -290,7 +302,7 @@ class RemoteKernel:
         ]
         self._call = call = Call()
         try:
-            return self._backend.infer(self._stage, self._path, tensors, call, outputs)
+            return self._backend.infer(self._stage, f"{self._path}/infer", tensors, call, outputs)
         finally:
             self._call = None
 
