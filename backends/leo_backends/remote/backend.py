@@ -239,13 +239,17 @@ class RemoteBackend:
             clock.wait_until_us(clock.now_us() + min(left_us, wait_us(in_vain, FIRST_WAIT_US, LONGEST_WAIT_US)))
         raise AssertionError("it is asked until it answers, or long enough")
 
-    def asked(self, path: str, what: str, *, by_itself: bool = False) -> dict[str, Any]:
-        """What the server says there; `by_itself`: soon, and by a connection of its own.
+    def ask(self, path: str, what: str) -> None:
+        """Whether the server is there and has that. Raises as `asked` does."""
+        self._pool.forget_idle()  # Nobody knows whether connections that are there lead anywhere.
+        self.asked(path, what, self._patience_us)
+
+    def asked(self, path: str, what: str, most_us: int | None = None) -> dict[str, Any]:
+        """What the server says there, in `most_us` at most.
 
         Raises `DeviceUnavailableError` where it is not there, `KernelError` where it answers no.
         """
-        most_us = 2 * self._pool.connect_timeout_us if by_itself else None
-        answer = self._pool.ask("GET", path, most_bytes=MOST_METADATA_BYTES, most_us=most_us, by_itself=by_itself)
+        answer = self._pool.ask("GET", path, most_bytes=MOST_METADATA_BYTES, most_us=most_us)
         if answer.status != 200:
             raise self._pool.refused(answer, what)
         try:
@@ -278,7 +282,7 @@ class RemoteKernel:
 
     def ask(self) -> None:
         """Whether the server is there and has the stage. Raises `KernelError`, `DeviceUnavailableError`."""
-        self._backend.asked(self._path, f"stage `{self._stage.name}`", by_itself=True)
+        self._backend.ask(self._path, f"stage `{self._stage.name}`")
 
     def abandon(self) -> None:
         """Hang up on the run at hand, which then raises `KernelError`."""
