@@ -20,6 +20,7 @@ from leo_runtime.clock import WallClock
 from leo_runtime.documents.hardware import Processor
 from leo_runtime.documents.workload import Workload
 from leo_runtime.frame.lower import merge
+from leo_runtime.serving.grpc_server import GrpcServer
 from leo_runtime.serving.limits import Limits
 from leo_runtime.serving.opening import open_workload
 from leo_runtime.serving.server import Server, tls_context
@@ -106,6 +107,12 @@ class Serving:
 
     service: Service
     server: Server
+    grpc: GrpcServer | None = None
+
+    @property
+    def grpc_url(self) -> str:
+        assert self.grpc is not None
+        return self.grpc.url
 
     @property
     def url(self) -> str:
@@ -129,20 +136,33 @@ class Serving:
 
 @contextmanager
 def serving(
-    workload: Workload, *, token: str = "", tls: tuple[Path, Path] | None = None, port: int = 0, **limits: float
+    workload: Workload,
+    *,
+    token: str = "",
+    tls: tuple[Path, Path] | None = None,
+    port: int = 0,
+    grpc_port: int | None = None,
+    **limits: float,
 ) -> Iterator[Serving]:
-    """A server of all stages of a workload, on a port of loopback, a free one if none is given."""
+    """A server of all stages of a workload, on a port of loopback, a free one if none is given.
+
+    With a `grpc_port`, of which 0 is a free one, by gRPC too.
+    """
     clock = WallClock()
     with closing(registry.create(Processor(name="server", backend="cpu"))) as backend:
         opened = open_workload(workload, backend)
         assert opened.left_out == {}
         given = replace(Limits(workers=2), **limits)  # type: ignore[arg-type]  # the fields of a test
         service = opened.service(given, clock, name=workload.name, token=token)
+        grpc = None if grpc_port is None else GrpcServer(service, ("127.0.0.1", grpc_port), clock, tls)
         server = Server(service, ("127.0.0.1", port), clock, None if tls is None else tls_context(*tls))
         server.start()
+        if grpc is not None:
+            grpc.start()
         try:
-            yield Serving(service, server)
+            yield Serving(service, server, grpc)
         finally:
+            assert grpc is None or grpc.stop(PATIENCE_S), "some calls do not end"
             assert server.stop(PATIENCE_S), "some requests do not end"
 
 
@@ -157,7 +177,7 @@ def serving_process(*arguments: str, **variables: str) -> Iterator[tuple[subproc
         assert process.stdout is not None and process.stderr is not None
         try:
             line = process.stdout.readline()
-            found = re.search(r" at (https?://\S+): ", line)
+            found = re.search(r" at (https?://\S+?)(?: and \S+)?: ", line)
             assert found is not None, line + process.stderr.read()
             yield process, found[1]
         finally:

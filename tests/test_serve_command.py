@@ -13,7 +13,7 @@ import pytest
 from leo_runtime.cli import main
 from leo_runtime.documents.workload import Workload
 from leo_runtime.frame.lower import merge
-from servers import PATIENCE_S, remote, serving_process, write_workload
+from servers import PATIENCE_S, free_port, remote, serving_process, write_workload
 
 MOST_RESIDENT_KB = 70_000
 """It is 53,000 with numpy 2.4 and 60,000 with numpy 1.26, for stages of numpy alone."""
@@ -35,9 +35,25 @@ def test_it_serves_until_a_signal_ends_it(tmp_path: Path, number: signal.Signals
         assert errors == "stopped: 3 answers; refused: none\n"
 
 
+def test_it_serves_by_grpc_too(tmp_path: Path) -> None:
+    pytest.importorskip("grpc", reason="the extra `grpc` is not installed")
+    path = write_workload(tmp_path)
+    louder = merge(Workload.from_file(path)).stage("louder").bound
+    port = free_port()
+    with serving_process(str(path), "--bind", "127.0.0.1:0", "--grpc", f"127.0.0.1:{port}") as (process, _):
+        with closing(remote(f"grpc://127.0.0.1:{port}")) as backend:
+            kernel = backend.load(louder, "thrice")
+            assert kernel([np.ones(100, np.float32)]).tolist() == [3.0] * 100
+            process.send_signal(signal.SIGTERM)
+            said, errors = process.communicate(timeout=PATIENCE_S)
+        assert process.returncode == 0 and said == ""
+        assert errors == "stopped: 3 answers; refused: none\n"
+
+
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
+        (["--grpc", "0.0.0.0:0"], "others can reach 0.0.0.0, and no token is asked of them\nhint: --token-file FILE"),
         (["--bind", "0.0.0.0:0"], "others can reach 0.0.0.0, and no token is asked of them\nhint: --token-file FILE"),
         (["--bind", "[::]:0"], "others can reach ::, and no token"),
         (["--bind", "nowhere.invalid:0", "--no-token"], "nothing can listen at nowhere.invalid:0"),

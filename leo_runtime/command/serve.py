@@ -26,6 +26,7 @@ class Request:
 
     workload: str
     bind: tuple[str, int]
+    grpc: tuple[str, int] | None
     token_file: Path | None
     no_token: bool
     tls_cert: Path | None
@@ -44,6 +45,9 @@ def add(parser: argparse.ArgumentParser) -> None:
         default=("127.0.0.1", PORT),
         metavar="HOST:PORT",
         help=f"where to listen; port 0: a free one, which is printed (default: 127.0.0.1:{PORT})",
+    )
+    parser.add_argument(
+        "--grpc", type=_address, metavar="HOST:PORT", help="where to listen for gRPC besides, such as 127.0.0.1:8081"
     )
     parser.add_argument(
         "--token-file", type=Path, metavar="FILE", help="holds the token that clients must send as `Bearer TOKEN`"
@@ -69,13 +73,15 @@ def run(request: Request) -> int:
     from leo_runtime.backend import registry
     from leo_runtime.clock import WallClock
     from leo_runtime.documents.hardware import Processor
+    from leo_runtime.serving.grpc_server import GrpcServer
     from leo_runtime.serving.limits import Limits
     from leo_runtime.serving.opening import open_workload
     from leo_runtime.serving.server import Server, tls_context
 
-    tls = None
+    tls, files = None, None
     if request.tls_cert is not None and request.tls_key is not None:
-        tls = tls_context(request.tls_cert, request.tls_key)
+        files = request.tls_cert, request.tls_key
+        tls = tls_context(*files)
     workload = shipped.workload(request.workload)
     clock = WallClock()
     with closing(registry.create(Processor(name="server", backend="cpu"))) as backend, _stopping() as wait:
@@ -88,18 +94,23 @@ def run(request: Request) -> int:
             waiting=request.waiting,
         )
         service = opened.service(limits, clock, name=workload.name, token=token)
-        server = Server(service, request.bind, clock, tls)
-        server.start()
-        held = ", ".join(
-            f"{n} {what}{'s' * (n != 1)}" for n, what in ((len(opened.stages), "stage"), (len(opened.graphs), "graph"))
-        )
-        put(f"serving {workload.name} at {server.url}: {held}\n")
-        if token and tls is None and not _is_loopback(request.bind[0]):
-            say("without TLS the token and all data can be read and changed on the way; give --tls-cert and --tls-key")
+        servers: list[Server | GrpcServer] = []
         try:
+            servers.append(Server(service, request.bind, clock, tls))
+            if request.grpc is not None:
+                servers.append(GrpcServer(service, request.grpc, clock, files))
+            for server in servers:
+                server.start()
+            held = ", ".join(
+                f"{n} {what}{'s' * (n != 1)}"
+                for n, what in ((len(opened.stages), "stage"), (len(opened.graphs), "graph"))
+            )
+            put(f"serving {workload.name} at {' and '.join(server.url for server in servers)}: {held}\n")
+            if token and tls is None and not all(map(_is_loopback, _hosts(request))):
+                say("without TLS the token and all data can be read and changed on the way; give --tls-cert, --tls-key")
             wait()
         finally:
-            all_ended = server.stop()
+            all_ended = not [server for server in servers if not server.stop()]
     now = service.counts.now()
     refused = ", ".join(f"{number} {reason}" for reason, number in sorted(now.refused.items())) or "none"
     say(f"stopped: {sum(now.answers.values())} answers; refused: {refused}{'' if all_ended else '; some were cut off'}")
@@ -108,9 +119,9 @@ def run(request: Request) -> int:
 
 def _token(request: Request) -> str:
     """The token; empty: none is asked for. Raises `InputError`."""
-    host = request.bind[0]
     if request.token_file is None:
-        if not request.no_token and not _is_loopback(host):
+        host = next((host for host in _hosts(request) if not _is_loopback(host)), None)
+        if not request.no_token and host is not None:
             raise InputError(
                 f"others can reach {host}, and no token is asked of them",
                 hint="--token-file FILE, such as one by `openssl rand -hex 32`; or --no-token",
@@ -130,6 +141,11 @@ def _token(request: Request) -> str:
     if is_open:
         say(f"every user of this machine can read the token in {request.token_file}; chmod 600 it")
     return token
+
+
+def _hosts(request: Request) -> list[str]:
+    """Where it listens."""
+    return [request.bind[0], *(() if request.grpc is None else (request.grpc[0],))]
 
 
 def _address(text: str) -> tuple[str, int]:

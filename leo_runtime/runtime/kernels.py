@@ -15,7 +15,7 @@ One that hangs is not called again unless it returns; others are loaded in its p
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import field, replace
 from functools import partial
@@ -213,6 +213,18 @@ class Kernels:
                 self._kernels.pop(key, None)
             else:
                 self._kernels[key] = kernel
+
+    @property
+    def only_draws(self) -> bool:
+        """Whether all that becomes of a run by it is what gates draw."""
+        return not self.computes and not self._keeps and self._told is None
+
+    def all_open(self, stages: Iterable[str], release_us: int) -> bool:
+        """Whether every gate among these opens at a release, where it `only_draws`."""
+        for name in stages:
+            if name in self._gates and not drawn(self._seed, self._stages[name], release_us):
+                return False
+        return True
 
     def begin(
         self,

@@ -36,7 +36,7 @@ import threading
 import warnings
 import weakref
 from collections import deque
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import replace
 from functools import partial
@@ -89,6 +89,7 @@ if TYPE_CHECKING:
     from leo_runtime.documents.profile import Profile
     from leo_runtime.documents.workload import Workload
     from leo_runtime.frame.conditions import StateFound
+    from leo_runtime.frame.link_course import Network
     from leo_runtime.frame.lower import MergedWorkload
     from leo_runtime.frame.records import FrameResult
     from leo_runtime.runtime.deployment import Deployment
@@ -97,10 +98,12 @@ if TYPE_CHECKING:
     from leo_runtime.runtime.feed import FedFrame
     from leo_runtime.runtime.gates_file import Unwritten
     from leo_runtime.runtime.kernels import Told
+    from leo_runtime.runtime.link_watch import LinkKnown
     from leo_runtime.runtime.options import OptionChanges, RuntimeOptions
     from leo_runtime.runtime.parts import Parts
     from leo_runtime.runtime.planner import LinksNow
     from leo_runtime.runtime.states import StateNow
+    from leo_runtime.runtime.straight import KnownFrame, StraightPlans, StraightTold
     from leo_runtime.runtime.windows import Planning
 
     Windows = Mapping[str, np.ndarray]
@@ -142,6 +145,7 @@ class Runtime:
         # Who submits, one after the other: what is used in its turn alone.
         self._turns = Turns()
         self._links: LinksNow = {}
+        self._watch = parts.watch
         # Everything below is behind this lock, which is never held while anybody waits, solves or computes.
         self._lock = threading.Lock()
         self._driver: Driver | None = None
@@ -190,6 +194,7 @@ class Runtime:
         noise: Noise | int | None = None,
         device_times: Collection[str] = (),
         told: Told | None = None,
+        network: Network | None = None,
         **changes: Unpack[OptionChanges],
     ) -> Self:
         """A runtime in virtual time: durations are the profile's, values are computed on this machine.
@@ -200,9 +205,9 @@ class Runtime:
         of operator `cost` are never computed: they give zeros. `noise` gives durations, or is the spread of a seeded
         log-normal noise in ppm. `device_times` names processors whose kernels' own time is taken instead of the
         profile's. `told` knows of runs, and these are not computed, unless a stage keeps state: for a run that is done
-        again. Raises `GraphError`, `ProfileError`, `SolverError`, what making a backend raises, and `KernelError` where
-        a stage has no kernel that loads: every kernel is loaded beforehand, and a mode whose kernel fails then is left
-        out.
+        again. `network` says what links really do, and whether plans know (`leo_runtime.frame.link_course`). Raises
+        `GraphError`, `ProfileError`, `SolverError`, what making a backend raises, and `KernelError` where a stage has
+        no kernel that loads: every kernel is loaded beforehand, and a mode whose kernel fails then is left out.
         """
         from leo_runtime.runtime.options import chosen_options
         from leo_runtime.runtime.parts import virtual_parts
@@ -219,6 +224,7 @@ class Runtime:
                 noise=noise,
                 device_times=device_times,
                 told=told,
+                network=network,
             )
             runtime = cls(parts)
             undo.pop_all()
@@ -362,6 +368,18 @@ class Runtime:
             self._collect()
             return self._drift.estimates()
 
+    def links(self) -> tuple[LinkKnown, ...]:
+        """What is known of each link that something was sent over, and how good what was thought of it was.
+
+        From any thread.
+        """
+        return self._watch.known(self.now_us)
+
+    @property
+    def has_network(self) -> bool:
+        """Whether `simulated` was told what links really do: then nobody else says it. From any thread."""
+        return self._watch.has_network
+
     def states(self) -> tuple[StateNow, ...]:
         """What each stage that keeps state keeps now, where, and how its runs came to it. From any thread."""
         kernels = self._now.kernels
@@ -481,6 +499,83 @@ class Runtime:
             self._require_open()
         releases_us, windows = batch_frames(frames)
         return self._submit(self._asked(releases_us, windows, graphs, links, together, unbroken, copy), wait)
+
+    @property
+    def goes_straight(self) -> bool:
+        """Whether `submit_straight` can be used."""
+        now, site = self._now, self._site
+        return (
+            site.lanes is None
+            and not site.computes
+            and (now.kernels is None or now.kernels.only_draws)
+            and now.horizon is None
+            and site.solver.past is None
+            and site.solver.policy is None
+            and not self._options.adapt
+            and not self._drift.is_slowed
+            and not self._delivery.has_subscribers
+            and not self._paused
+            and self._links_said is None
+            and not self.has_network
+        )
+
+    def submit_straight(self, frames: Iterable[KnownFrame], told: StraightTold) -> None:
+        """Take frames that are all known beforehand, in virtual time where nothing is computed, and let all happen.
+
+        They come in order. `told` gets what comes of each; what has the machine to itself until the next release is
+        told of without a result, and nothing is remembered of it: neither `history` nor `drift`. Noise has to go by
+        what it is asked alone, since it may be asked twice. Nobody else uses the runtime meanwhile. Raises as `submit`
+        does, and `InputError` where frames cannot be taken so (`goes_straight`).
+        """
+        if not self.goes_straight:
+            raise InputError(
+                "frames cannot be taken straight: something is computed, or the runtime looks ahead or back",
+                hint="submit them one after the other",
+            )
+        from leo_runtime.runtime.straight import StraightPlans, with_next
+
+        plans = StraightPlans(self._now)
+        with self._turns.turn() as turn:
+            turn.queue()
+            turn.wait()
+            for known, next_us in with_next(frames):
+                self._take_straight(known, next_us, plans, told)
+        told.ended(self.drain())
+
+    def _take_straight(self, known: KnownFrame, next_us: int | None, plans: StraightPlans, told: StraightTold) -> None:
+        """Take one of several frames that follow each other at once. In turn."""
+        release_us, names, links = known
+        driver, now = self._driver or self._begun(release_us), self._now
+        assert isinstance(driver, Simulator), "its time is virtual"
+        require_order(release_us, self._last_release_us)
+        driver.reach(release_us)
+        if self._in_flight or self._ended:
+            told.ended(self.results())
+        if links is not None:
+            self._links = known_links(self.hardware, links)
+        is_alone = True
+
+        def place(of: tuple[str, ...]) -> Placed | Placement | Skipped:
+            nonlocal is_alone
+            found = now.placer.place_alone(driver.dispatcher, release_us, of, self._links)
+            if found is None:
+                is_alone = False
+                return self._place(driver, now, (release_us,), self._links, None, (), of)
+            return found
+
+        admitted, placed = now.admission.admit(driver, (release_us,), names, self._links, place)
+        if is_alone and admitted == names and isinstance(placed, Placed) and driver.goes_by_plans:
+            plan = plans.of(placed.planned, names)
+            if plan is not None and (now.kernels is None or now.kernels.all_open(plan.gated, release_us)):
+                times = driver.run_alone(plan.alone, self._count, release_us, next_us, placed.asleep)
+                if times is not None:
+                    self._last_release_us = release_us
+                    told.alone(self._number(), release_us, plan, *times)
+                    return
+        asked = _submission((release_us,), ({},), names, None, None, now)
+        frame = self._start_placed(driver, asked, self._number, admitted, placed)
+        told.submitted(frame, release_us)
+        told.ended(self.results())
 
     def feed(self, stream: str, chunk: np.ndarray, *, at_us: int | None = None) -> tuple[int, ...]:
         """The newest samples of a stream: makes and submits the frames that are due by them; returns their numbers.
@@ -898,17 +993,31 @@ class Runtime:
             self._links = asked.links
         if now.horizon is not None and asked.fed is not None:
             now.horizon.shift(asked.fed.shifts_us)
+        known = self._watch.now(max(releases_us[-1], driver.clock.now_us()))
+        links = {**known, **self._links} if known else self._links  # What is said goes before.
         ends = asked.ends
         states = () if now.kernels is None else now.kernels.found(releases_us[0], ends[0] if ends else {})
         admitted, placed = now.admission.admit(
             driver,
             releases_us,
             names,
-            self._links,
-            partial(self._place, driver, now, releases_us, asked.together, states),
+            links,
+            partial(self._place, driver, now, releases_us, links, asked.together, states),
             states,
             paused,
         )
+        return self._start_placed(driver, asked, take, admitted, placed)
+
+    def _start_placed(
+        self,
+        driver: Driver,
+        asked: Submission,
+        take: Callable[[], int],
+        admitted: tuple[str, ...],
+        placed: Placed | Placement | Skipped,
+    ) -> int:
+        """Start a frame that is placed, of which these graphs were let in; `take` as of `_start_frame`. In turn."""
+        releases_us, names, now, ends = asked.releases_us, asked.graphs, asked.deployment, asked.ends
         shed = tuple([name for name in names if name not in admitted]) if len(admitted) < len(names) else ()
         wanted = now.wanted(names)
         if shed:
@@ -1006,6 +1115,7 @@ class Runtime:
         driver: Driver,
         now: Deployment,
         releases_us: tuple[int, ...],
+        links: LinksNow,
         together: tuple[str, ...] | None,
         states: tuple[StateFound, ...],
         names: tuple[str, ...],
@@ -1025,7 +1135,7 @@ class Runtime:
             driver,
             releases_us,
             names,
-            self._links,
+            links,
             in_flight=in_flight,
             chances=chances,
             together=together,

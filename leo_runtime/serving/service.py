@@ -119,7 +119,7 @@ class Service:
         try:
             if "transfer-encoding" in head.headers:
                 raise RefusedError(411, "malformed", "a request's body has a Content-Length here", closes=True)
-            self._admit(head)
+            self.admit(head)
             reply = self._routed(head, length, read_body, is_gone)
             model = reply.model
         except RefusedError as error:
@@ -135,7 +135,8 @@ class Service:
         self.counts.answered(model, reply.status, length, reply.size)
         return reply
 
-    def _admit(self, head: Head) -> None:
+    def admit(self, head: Head) -> None:
+        """Whether this may be asked at all, before any of its body is read. Raises `RefusedError`."""
         if "origin" in head.headers:
             raise RefusedError(403, "origin", "pages in a browser are not served")
         if head.path[:2] == ("v2", "health"):

@@ -52,7 +52,7 @@ def main(runs: int) -> int:
                 continue
             there = stack.enter_context(peer_server(peer, SHAPE))
             for binary in (False, True) if peer == "kserve" else (False,):
-                kernel = stack.enter_context(closing(remote(there, binary=binary))).load(louder, "twice")
+                kernel = stack.enter_context(closing(remote(there.url, binary=binary))).load(louder, "twice")
                 rows[f"ours on {peer}{'' if binary else ', as JSON'}"] = lambda kernel=kernel: kernel([array])
         times_us: dict[str, list[float]] = {name: [] for name in rows}
         for call in rows.values():

@@ -1,4 +1,4 @@
-"""A model of KServe, twice its input, and its server: `python kserve_model.py --http_port N --enable_grpc false`."""
+"""A model of KServe, twice its input, and its server: `python kserve_model.py --http_port N --grpc_port M`."""
 
 import argparse
 

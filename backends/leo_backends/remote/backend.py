@@ -15,6 +15,7 @@ from urllib.parse import quote
 import numpy as np
 
 from leo_backends.checked import require_inputs
+from leo_backends.remote.grpc_pool import GrpcPool
 from leo_backends.remote.options import options_of, place_of
 from leo_backends.remote.pool import SPARE_BYTES, Answer, Call, Pool
 from leo_runtime.back_off import wait_us
@@ -61,11 +62,12 @@ class RemoteBackend:
         """Asks the server what it is.
 
         Raises `DocumentError` for wrong options, `DeviceUnavailableError` where it is not there, `KernelError` where it
-        answers no.
+        answers no, `MissingExtraError` for one of gRPC where there is none.
         """
         options = options_of(processor)
         self._models: Mapping[str, str] = options.models
-        self._pool = Pool(place_of(options, processor.name))
+        place = place_of(options, processor.name)
+        self._pool: Pool | GrpcPool = GrpcPool(place) if place.is_grpc else Pool(place)
         try:
             said = self._first_asked(f"processor `{processor.name}`", options.wait_s)
         except BaseException:
@@ -74,8 +76,9 @@ class RemoteBackend:
         extensions = said.get("extensions")
         extensions = extensions if isinstance(extensions, list) else []
         self._knows_stages = self._pool.remembers = STAGES in extensions
-        self._binary = options.binary if options.binary is not None else BINARY in extensions
-        self.keeps = KEPT in extensions and self._knows_stages and self._binary
+        lists_bytes = place.is_grpc or BINARY in extensions
+        self._binary = options.binary if options.binary is not None else lists_bytes
+        self.keeps = KEPT in extensions and self._knows_stages and self._binary and not place.is_grpc
         self._unneeded: deque[str] = deque(maxlen=MOST_UNNEEDED)
         """Ids of what the server keeps and nobody needs: it is told with the next request."""
         self.driver = printable(f"{said.get('name', 'server')} {said.get('version', '')}".strip()[:200])

@@ -22,7 +22,8 @@ class RemoteOptions(Value):
     """What a processor that is a server may be told."""
 
     url: Name
-    """`http://HOST:PORT` or `https://HOST:PORT`, with a path where the server's begins with one."""
+    """`http://HOST:PORT` or `https://HOST:PORT`, with a path where the server's begins with one; `grpc://HOST:PORT`, or
+    `grpcs://HOST:PORT` with TLS."""
     token_file: PathName | None = None
     """Holds the token that is sent as `Authorization: Bearer TOKEN`."""
     ca_file: PathName | None = None
@@ -34,7 +35,8 @@ class RemoteOptions(Value):
     timeout_s: Seconds = 10.0
     """How long an answer may take from the request on; the server is told, and runs nothing that comes too late."""
     binary: bool | None = None
-    """Whether tensors go as bytes; None: where the server lists that. KServe takes bytes without listing it."""
+    """Whether tensors go as bytes; None: where the server lists that. KServe takes bytes without listing it. By gRPC
+    they always do."""
     models: dict[Name, Name] = Field(default_factory=dict)
     """By stage, the model that it is on a server of another make, `name` or `name/version`; others have the stage's
     name. With `leo-runtime serve` stages are found by what they are."""
@@ -54,6 +56,7 @@ class Place:
     """Of every request."""
     connect_timeout_s: float
     timeout_s: float
+    is_grpc: bool = False
 
 
 def options_of(processor: Processor) -> RemoteOptions:
@@ -76,11 +79,15 @@ def place_of(options: RemoteOptions, processor: str) -> Place:
         parts, host, port = urlsplit(""), None, None
     is_plain = not (parts.username or parts.password or parts.query or parts.fragment)
     is_sent = options.url.isascii() and options.url.isprintable() and " " not in options.url
-    if parts.scheme not in ("http", "https") or not host or not is_plain or not is_sent:
+    is_grpc = parts.scheme in ("grpc", "grpcs")
+    is_whole = port is not None and parts.path in ("", "/") if is_grpc else parts.scheme in ("http", "https")
+    if not is_whole or not host or not is_plain or not is_sent:
         raise DocumentError(
             source, "that is no URL of a server", "$.url", options.url, hint="such as https://cloud.example:8443"
         )
-    headers = {"Accept-Encoding": "identity"}
+    if is_grpc and options.binary is False:
+        raise DocumentError(source, "by gRPC tensors go as bytes", "$.binary", "false", hint="leave it out")
+    headers = {} if is_grpc else {"Accept-Encoding": "identity"}
     if options.token_file is not None:
         headers["Authorization"] = f"Bearer {_token(options.token_file, source)}"
     if port is None:
@@ -90,10 +97,11 @@ def place_of(options: RemoteOptions, processor: str) -> Place:
         host=host,
         port=port,
         path=parts.path.rstrip("/"),
-        tls=_tls(options.ca_file, source) if parts.scheme == "https" else None,
+        tls=_tls(options.ca_file, source) if parts.scheme in ("https", "grpcs") else None,
         headers=headers,
         connect_timeout_s=options.connect_timeout_s,
         timeout_s=options.timeout_s,
+        is_grpc=is_grpc,
     )
 
 

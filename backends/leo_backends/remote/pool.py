@@ -12,9 +12,10 @@ import select
 import socket
 import ssl
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, cast
 
 from leo_backends.remote.options import Place
@@ -51,27 +52,27 @@ class Call:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._connection: socket.socket | None = None
+        self._hang_up: Callable[[], object] | None = None
         self.is_given_up = False
 
-    def begin(self, connection: socket.socket) -> None:
-        """It goes by this connection."""
+    def begin(self, hang_up: Callable[[], object]) -> None:
+        """It is under way, and this ends it; from any thread."""
         with self._lock:
-            self._connection = connection
+            self._hang_up = hang_up
             if self.is_given_up:
-                _cut(connection)
+                hang_up()
 
     def end(self) -> None:
-        """It goes by none any more."""
+        """It is under way no more."""
         with self._lock:
-            self._connection = None
+            self._hang_up = None
 
     def give_up(self) -> None:
         """Hang up. Waits for nothing, raises nothing."""
         with self._lock:
             self.is_given_up = True
-            if self._connection is not None:
-                _cut(self._connection)
+            if self._hang_up is not None:
+                self._hang_up()
 
 
 class Pool:
@@ -139,7 +140,7 @@ class Pool:
                     raise KernelError(f"the request to {self.url} was given up")
                 may = (self.remembers or not once) if failed.was_sent else is_used
                 if attempt == 2 or not may or isinstance(failed.cause, TimeoutError):
-                    raise self._unavailable(failed.cause)
+                    raise unavailable(self._place, failed.cause)
                 self.forget_idle()
             raise AssertionError("the second attempt returns or raises")
         finally:
@@ -157,21 +158,7 @@ class Pool:
 
     def refused(self, answer: Answer, what: str) -> LeoError:
         """Why the server did not do what it was asked for, in words."""
-        try:
-            said = str(read_json(answer.body).get("error", ""))
-        except InputError:
-            said = answer.body[:300].decode("utf-8", "replace")
-        reason = printable(said)[:500] or http.client.responses.get(answer.status, "no reason given")
-        hint = {
-            401: "name the server's token in the processor's options: token_file",
-            403: "ask who runs the server whether this machine may use it",
-            404: "let the server run the same workload, of the same version, or name the model in `models`",
-            413: "let the server take more: --max-bytes",
-            429: "let fewer lanes use the server, or give it more workers",
-            503: "let fewer lanes use the server, or give it more workers",
-            504: "give the processor a longer timeout_s, or the server more workers",
-        }.get(answer.status, "")
-        return KernelError(f"{what}: the server {self.url} answered {answer.status} ({reason})", hint=hint)
+        return refused(self.url, answer, what)
 
     def _connection(self, call: Call, until_us: int) -> tuple[socket.socket, bool]:
         """A connection, and whether it was used before. Raises `DeviceUnavailableError`."""
@@ -181,14 +168,14 @@ class Pool:
                     break
                 connection = self._idle.pop()
             if not _has_news(connection):
-                call.begin(connection)
+                call.begin(partial(_cut, connection))
                 return connection, True
             connection.close()
         try:
             connection = self._connected(until_us)
         except (OSError, UnicodeError) as error:
-            raise self._unavailable(error) from None
-        call.begin(connection)
+            raise unavailable(self._place, error) from None
+        call.begin(partial(_cut, connection))
         return connection, False
 
     def _connected(self, until_us: int) -> socket.socket:
@@ -261,10 +248,10 @@ class Pool:
             return Answer(
                 response.status,
                 data,
-                _number(response.headers.get(JSON_LENGTH)),
+                number_of(response.headers.get(JSON_LENGTH)),
                 response.will_close,
-                _number(response.headers.get("Leo-Run-Us")),
-                _number(response.headers.get("Leo-Wait-Us")),
+                number_of(response.headers.get("Leo-Run-Us")),
+                number_of(response.headers.get("Leo-Wait-Us")),
             )
 
     def _keep(self, connection: socket.socket, call: Call) -> None:
@@ -289,29 +276,49 @@ class Pool:
         for connection in idle:
             connection.close()
 
-    def _unavailable(self, error: BaseException) -> DeviceUnavailableError:
-        place = self._place
-        if isinstance(error, ssl.SSLCertVerificationError):
-            return DeviceUnavailableError(
-                f"the server {place.url} shows a certificate that is not trusted ({error.verify_message})",
-                hint="name the certificate that signed it in the processor's options: ca_file",
-            )
-        if isinstance(error, ssl.SSLError):
-            return DeviceUnavailableError(
-                f"no TLS with the server {place.url} ({error.reason or error})",
-                hint="does it speak TLS there? Without, its URL begins with http://",
-            )
-        if isinstance(error, TimeoutError):
-            return DeviceUnavailableError(
-                f"the server {place.url} was silent for too long (connect_timeout_s {place.connect_timeout_s:g}, "
-                f"timeout_s {place.timeout_s:g})",
-                hint="look at the network and at what the server does",
-            )
-        why = getattr(error, "strerror", None) or str(error) or type(error).__name__
+
+def refused(url: str, answer: Answer, what: str) -> LeoError:
+    """Why the server did not do what it was asked for, in words."""
+    try:
+        said = str(read_json(answer.body).get("error", ""))
+    except InputError:
+        said = answer.body[:300].decode("utf-8", "replace")
+    reason = printable(said)[:500] or http.client.responses.get(answer.status, "no reason given")
+    hint = {
+        401: "name the server's token in the processor's options: token_file",
+        403: "ask who runs the server whether this machine may use it",
+        404: "let the server run the same workload, of the same version, or name the model in `models`",
+        413: "let the server take more: --max-bytes",
+        429: "let fewer lanes use the server, or give it more workers",
+        503: "let fewer lanes use the server, or give it more workers",
+        504: "give the processor a longer timeout_s, or the server more workers",
+    }.get(answer.status, "")
+    return KernelError(f"{what}: the server {url} answered {answer.status} ({reason})", hint=hint)
+
+
+def unavailable(place: Place, error: BaseException) -> DeviceUnavailableError:
+    """Why the server cannot be used now, in words."""
+    if isinstance(error, ssl.SSLCertVerificationError):
         return DeviceUnavailableError(
-            f"the server {place.url} cannot be reached, or hung up ({printable(str(why))[:200]})",
-            hint="is `leo-runtime serve` running there, and is the port open?",
+            f"the server {place.url} shows a certificate that is not trusted ({error.verify_message})",
+            hint="name the certificate that signed it in the processor's options: ca_file",
         )
+    if isinstance(error, ssl.SSLError):
+        return DeviceUnavailableError(
+            f"no TLS with the server {place.url} ({error.reason or error})",
+            hint="does it speak TLS there? Without, its URL begins with http://",
+        )
+    if isinstance(error, TimeoutError):
+        return DeviceUnavailableError(
+            f"the server {place.url} was silent for too long (connect_timeout_s {place.connect_timeout_s:g}, "
+            f"timeout_s {place.timeout_s:g})",
+            hint="look at the network and at what the server does",
+        )
+    why = getattr(error, "strerror", None) or str(error) or type(error).__name__
+    return DeviceUnavailableError(
+        f"the server {place.url} cannot be reached, or hung up ({printable(str(why))[:200]})",
+        hint="is `leo-runtime serve` running there, and is the port open?",
+    )
 
 
 class _Until(io.RawIOBase):
@@ -359,5 +366,6 @@ def _has_news(own: socket.socket) -> bool:
     return bool(poll.poll(0))
 
 
-def _number(text: str | None) -> int | None:
+def number_of(text: str | None) -> int | None:
+    """A number that a server said; None where it is none."""
     return int(text) if text is not None and text.isascii() and text.isdigit() and len(text) < 16 else None

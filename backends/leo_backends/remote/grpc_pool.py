@@ -1,0 +1,252 @@
+"""A server that is asked by gRPC, in the words in which one is asked by HTTP.
+
+Calls share a connection. Nobody tells us whether one that failed had been sent, so it is made a second time only where
+the server remembers requests by their ids, or where it may run twice; grpcio's own retries are off.
+"""
+
+from __future__ import annotations
+
+import json
+import ssl
+import threading
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote
+
+from leo_backends.remote.options import Place
+from leo_backends.remote.pool import SPARE_BYTES, Answer, Call, number_of, refused, unavailable
+from leo_runtime.backend import inference_messages as messages
+from leo_runtime.backend.protobuf_wire import decode, encode
+from leo_runtime.clock import WallClock
+from leo_runtime.errors import DeviceUnavailableError, InputError, KernelError, LeoError, MissingExtraError
+
+if TYPE_CHECKING:
+    import grpc
+
+EXTRA = "grpc"
+LEAST_BYTES = 1 << 20
+"""Of an answer that a connection lets in, whatever is expected: connections are few."""
+STATUSES: Mapping[str, int] = {
+    "OK": 200,
+    "INVALID_ARGUMENT": 400,
+    "UNAUTHENTICATED": 401,
+    "PERMISSION_DENIED": 403,
+    "NOT_FOUND": 404,
+    "RESOURCE_EXHAUSTED": 429,
+    "UNIMPLEMENTED": 501,
+}
+"""What HTTP would say, where the server does not; anything else is 500."""
+
+
+class GrpcPool:
+    """The connection to a server. From any thread."""
+
+    def __init__(self, place: Place, clock: WallClock | None = None) -> None:
+        """Raises `MissingExtraError`."""
+        try:
+            import grpc
+        except ImportError:
+            raise MissingExtraError("a server that is asked by gRPC", EXTRA) from None
+        self._grpc, self._place, self._clock = grpc, place, clock or WallClock()
+        self._line: _Line | None = None
+        self._calls: set[Call] = set()
+        self._lock = threading.Lock()
+        self._is_closed = False
+        self.remembers = False
+        """Whether the server gives a request that it knows by its id the first run's answer."""
+
+    @property
+    def url(self) -> str:
+        """Where the server is."""
+        return self._place.url
+
+    def ask(
+        self,
+        method: str,
+        path: str,
+        parts: Sequence[bytes | memoryview] = (),
+        headers: Mapping[str, str] | None = None,
+        *,
+        most_bytes: int = SPARE_BYTES,
+        call: Call | None = None,
+        once: bool = False,
+        most_us: int | None = None,
+    ) -> Answer:
+        """The server's answer, in the words of HTTP. Raises as `Pool.ask` does."""
+        call = call or Call()
+        name, message = _asked(f"{method} {path}", path, parts)
+        metadata = [
+            (name.lower(), said)
+            for name, said in {**self._place.headers, **(headers or {})}.items()
+            if name == "Authorization" or name.startswith("Leo-")
+        ]
+        with self._lock:
+            self._require_open()
+            self._calls.add(call)
+        timeout_us = round(self._place.timeout_s * 1e6)
+        until_us = self._clock.now_us() + (timeout_us if most_us is None else min(timeout_us, most_us))
+        try:
+            for attempt in (1, 2):
+                answer = self._exchange(name, message, metadata, most_bytes, call, until_us)
+                if isinstance(answer, Answer):
+                    return answer
+                if call.is_given_up:
+                    raise KernelError(f"the request to {self.url} was given up")
+                may = self.remembers or not once
+                if attempt == 2 or not may or isinstance(answer, TimeoutError):
+                    raise self._unavailable(answer)
+            raise AssertionError("the second attempt returns or raises")
+        finally:
+            with self._lock:
+                self._calls.discard(call)
+
+    def refused(self, answer: Answer, what: str) -> LeoError:
+        """Why the server did not do what it was asked for, in words."""
+        return refused(self.url, answer, what)
+
+    def forget_idle(self) -> None:
+        """Have the next call go by another connection."""
+        with self._lock:
+            line, self._line = self._line, None
+        if line is not None and not line.users:
+            line.channel.close()
+
+    def close(self) -> None:
+        """Hang up, also on requests that are under way. Closing twice is fine."""
+        with self._lock:
+            self._is_closed = True
+            calls = list(self._calls)
+        for call in calls:
+            call.give_up()
+        self.forget_idle()
+
+    def _require_open(self) -> None:
+        if self._is_closed:
+            raise KernelError(f"the connections to {self.url} are closed")
+
+    def _line_for(self, most_bytes: int) -> _Line:
+        """A connection that lets so large an answer in, with one user more. Raises `KernelError`."""
+        with self._lock:
+            self._require_open()
+            if self._line is None or self._line.most_bytes < most_bytes:  # The other ends with who uses it.
+                self._line = _Line(self._grpc, self._place, max(most_bytes, LEAST_BYTES))
+            self._line.users += 1
+            return self._line
+
+    def _let_go(self, line: _Line, *, is_broken: bool) -> None:
+        """One user less. What is broken may hang for longer than a new connection takes, so nobody uses it again."""
+        with self._lock:
+            line.users -= 1
+            if is_broken and self._line is line:
+                self._line = None
+            is_over = self._line is not line and not line.users
+        if is_over:
+            line.channel.close()
+
+    def _exchange(
+        self,
+        name: str,
+        message: bytes,
+        metadata: Sequence[tuple[str, str]],
+        most_bytes: int,
+        call: Call,
+        until_us: int,
+    ) -> Answer | Exception:
+        """The answer, or why there is none. Raises `KernelError`."""
+        left_us = until_us - self._clock.now_us()
+        if left_us <= 0:
+            return TimeoutError()
+        line = self._line_for(most_bytes)
+        began_us = self._clock.now_us()
+        is_broken = False
+        try:
+            asked = line.channel.unary_unary(f"/{messages.SERVICE}/{name}").future(
+                message, timeout=left_us / 1e6, metadata=metadata
+            )
+            call.begin(asked.cancel)
+            code = asked.code().name  # Waits for the answer.
+            said = {key: value for key, value in asked.trailing_metadata() or () if isinstance(value, str)}
+            status = number_of(said.get(messages.STATUS))
+            if status is None and code in ("UNAVAILABLE", "CANCELLED", "DEADLINE_EXCEEDED"):
+                is_broken = not call.is_given_up
+                return TimeoutError() if code == "DEADLINE_EXCEEDED" else ConnectionError(asked.details())
+            run_us, queued_us = number_of(said.get("leo-run-us")), number_of(said.get("leo-wait-us"))
+            took_us = self._clock.now_us() - began_us
+            if code == "OK":
+                body, json_length = self._read(name, asked.result(), most_bytes)
+                return Answer(200, body, json_length, False, run_us, queued_us, took_us)
+            details = asked.details() or ""
+            if code == "RESOURCE_EXHAUSTED" and f"vs. {line.most_bytes})" in details:
+                raise KernelError(f"the server {self.url} answered more than the {most_bytes} bytes that were expected")
+            status = status or (413 if "larger than max" in details else STATUSES.get(code, 500))
+            body = json.dumps({"error": details}).encode()
+            return Answer(status, body, None, False, run_us, queued_us, took_us)
+        finally:
+            call.end()
+            self._let_go(line, is_broken=is_broken)
+
+    def _read(self, name: str, data: bytes, most_bytes: int) -> tuple[bytes, int | None]:
+        """A body as HTTP has it, and how much of it is JSON. Raises `KernelError`."""
+        if len(data) > most_bytes:
+            raise KernelError(f"the server {self.url} answered more than the {most_bytes} bytes that were expected")
+        try:
+            if name == "ModelInfer":
+                text, tensors = messages.answer_from_grpc(data)
+                return text + tensors, len(text)
+            said = decode(data, messages.SERVER if name == "ServerMetadata" else messages.METADATA)
+        except InputError as error:
+            raise KernelError(f"the server {self.url} answered what is no answer ({error})") from None
+        for tensor in said.get("inputs", ()):
+            tensor.setdefault("shape", [])
+        return json.dumps(said).encode(), None
+
+    def _unavailable(self, error: Exception) -> DeviceUnavailableError:
+        why = str(error)
+        if "CERTIFICATE_VERIFY_FAILED" in why:
+            return DeviceUnavailableError(
+                f"the server {self.url} shows a certificate that is not trusted",
+                hint="name the certificate that signed it in the processor's options: ca_file",
+            )
+        return unavailable(self._place, error)
+
+
+class _Line:
+    """A connection, which comes about with its first call."""
+
+    def __init__(self, grpc: Any, place: Place, most_bytes: int) -> None:
+        self.most_bytes, self.users = most_bytes, 0
+        """How many calls go by it now."""
+        host = f"[{place.host}]" if ":" in place.host else place.host
+        options = (
+            ("grpc.max_receive_message_length", most_bytes),
+            ("grpc.max_send_message_length", -1),
+            ("grpc.enable_retries", 0),
+            ("grpc.enable_http_proxy", 0),
+            ("grpc.use_local_subchannel_pool", 1),
+            ("grpc.min_reconnect_backoff_ms", round(place.connect_timeout_s * 1e3)),  # How long a connection may take.
+            ("grpc.compression_enabled_algorithms_bitset", 1),  # None: a small answer may not become a large one.
+        )
+        address = f"{host}:{place.port}"
+        if place.tls is None:
+            self.channel: grpc.Channel = grpc.insecure_channel(address, options)
+        else:
+            roots = "".join(map(ssl.DER_cert_to_PEM_cert, place.tls.get_ca_certs(binary_form=True))).encode()
+            credentials = grpc.ssl_channel_credentials(roots or None)
+            self.channel = grpc.secure_channel(address, credentials, options)
+
+
+def _asked(what: str, path: str, parts: Sequence[bytes | memoryview]) -> tuple[str, bytes]:
+    """The method's name and its message, for a request of HTTP. Raises `KernelError` for what gRPC has not."""
+    match [unquote(part) for part in path.split("/")[1:]]:
+        case ["v2"]:
+            return "ServerMetadata", b""
+        case ["v2", "models", name, *rest]:
+            version = ""
+            match rest:
+                case ["versions", version, *rest]:
+                    pass
+            if not rest:
+                return "ModelMetadata", encode({"name": name, "version": version}, messages.MODEL)
+            if rest == ["infer"]:
+                return "ModelInfer", messages.request_to_grpc(name, version, parts[0], parts[1:])
+    raise KernelError(f"{what} cannot be asked by gRPC")
