@@ -28,6 +28,7 @@ import numpy as np
 
 from leo_runtime.backend import (
     Abandonable,
+    Askable,
     Backend,
     Kernel,
     News,
@@ -448,12 +449,18 @@ class Kernels:
         """Try a mode of a processor with fresh kernels, which are then used; without a stage, the processor.
 
         A processor works where one of its modes does, of those that do not hang; the kernels of all the others are
-        loaded anew as well, since its device may be another. Raises what loading and running a kernel does.
+        loaded anew as well, since its device may be another. One that can be asked (`Askable`) is. Raises what asking,
+        loading and running a kernel does.
         """
         if stage:
             self._renew(stage, resource, variant)
             return
         hung = {key[:3] for key, _ in tuple(self._hung)}
+        there = (one.kernel for key, one in tuple(self._kernels.items()) if key[1] == resource and key[:3] not in hung)
+        askable = next((kernel for kernel in there if isinstance(kernel, Askable)), None)
+        if askable is not None:
+            askable.ask()
+            return
         modes = dict.fromkeys(key[:3] for key in tuple(self._kernels) if key[1] == resource and key[:3] not in hung)
         for number, (name, _, known) in enumerate(modes):
             try:
@@ -468,13 +475,16 @@ class Kernels:
                     self._kernels.pop((name, resource, known, lane), None)
 
     def _renew(self, stage: str, resource: str, variant: str) -> None:
-        """Have fresh kernels of a mode for all lanes, once all of them have run on zeros."""
+        """Have fresh kernels of a mode for all lanes, once all of them have run on zeros; of those that can be asked
+        one: what is sent for the others would keep everything else waiting.
+        """
         if stage in self._only_cost or stage not in self._stages:
             return
         fresh: dict[_Key, _Loaded] = {}
         for lane in self._lanes_of(resource):
             kernel = fresh[stage, resource, variant, lane] = self._fresh(stage, resource, variant)
-            self._warm(stage, variant, kernel)
+            if not (lane and isinstance(kernel.kernel, Askable)):
+                self._warm(stage, variant, kernel)
         self._kernels.update(fresh)
 
     def _lanes_of(self, resource: str) -> range:
