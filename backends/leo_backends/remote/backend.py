@@ -218,12 +218,14 @@ class RemoteBackend:
             wanted = np.dtype(output.data_type if stage.several else "float32")
             array = tensor.array
             is_same = _without_ones(array.shape) == _without_ones(output.shape)  # Others add an axis for batches.
-            if not is_same or not np.can_cast(array.dtype, wanted, "same_kind"):
+            is_packed = not is_same and output.allows(array.shape)
+            if not (is_same or is_packed) or not np.can_cast(array.dtype, wanted, "same_kind"):
                 raise KernelError(
                     f"stage `{stage.name}` gives {wanted} of shape {shown(output.shape)}, the server {self._pool.url} "
                     f"gave {array.dtype} of shape {shown(array.shape)}"
                 )
-            arrays.append(array.astype(wanted, copy=False).reshape(output.shape))
+            shape = array.shape if is_packed else output.shape
+            arrays.append(array.astype(wanted, copy=False).reshape(shape))
         return one_value(arrays, names)
 
     def _first_asked(self, what: str, most_s: float) -> dict[str, Any]:
@@ -301,7 +303,7 @@ class RemoteKernel:
         tensors = [
             KeptTensor(taken.name, array.id, array.dtype, array.shape)
             if isinstance(array, KeptArray)
-            else Tensor(taken.name, array.reshape(taken.shape))
+            else Tensor(taken.name, array if array.size < prod(taken.shape) else array.reshape(taken.shape))
             for taken, array in zip(self._inputs, inputs, strict=True)
         ]
         self._call = call = Call()
