@@ -49,6 +49,8 @@ MOST_UNNEEDED = 10_000
 """Of more the oldest are left to their age."""
 JSON_BYTES_PER_VALUE = 32
 MOST_METADATA_BYTES = 1 << 20
+PATIENCES = 2
+"""So many times as long as a connection may take."""
 FIRST_WAIT_US, LONGEST_WAIT_US = 50_000, 2_000_000
 """Between attempts to find a server that is waited for."""
 
@@ -68,6 +70,8 @@ class RemoteBackend:
         self._models: Mapping[str, str] = options.models
         place = place_of(options, processor.name)
         self._pool: Pool | GrpcPool = GrpcPool(place) if place.is_grpc else Pool(place)
+        self._patience_us = round(PATIENCES * place.connect_timeout_s * 1e6)
+        """How long it is waited for when it is asked whether it is there."""
         try:
             said = self._first_asked(f"processor `{processor.name}`", options.wait_s)
         except BaseException:
