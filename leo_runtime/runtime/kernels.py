@@ -15,7 +15,7 @@ One that hangs is not called again unless it returns; others are loaded in its p
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import field, replace
 from functools import partial
@@ -28,6 +28,7 @@ import numpy as np
 
 from leo_runtime.backend import (
     Abandonable,
+    Askable,
     Backend,
     Kernel,
     News,
@@ -212,6 +213,18 @@ class Kernels:
                 self._kernels.pop(key, None)
             else:
                 self._kernels[key] = kernel
+
+    @property
+    def only_draws(self) -> bool:
+        """Whether all that becomes of a run by it is what gates draw."""
+        return not self.computes and not self._keeps and self._told is None
+
+    def all_open(self, stages: Iterable[str], release_us: int) -> bool:
+        """Whether every gate among these opens at a release, where it `only_draws`."""
+        for name in stages:
+            if name in self._gates and not drawn(self._seed, self._stages[name], release_us):
+                return False
+        return True
 
     def begin(
         self,
@@ -435,12 +448,18 @@ class Kernels:
         """Try a mode of a processor with fresh kernels, which are then used; without a stage, the processor.
 
         A processor works where one of its modes does, of those that do not hang; the kernels of all the others are
-        loaded anew as well, since its device may be another. Raises what loading and running a kernel does.
+        loaded anew as well, since its device may be another. One that can be asked (`Askable`) is. Raises what asking,
+        loading and running a kernel does.
         """
         if stage:
             self._renew(stage, resource, variant)
             return
         hung = {key[:3] for key, _ in tuple(self._hung)}
+        there = (one.kernel for key, one in tuple(self._kernels.items()) if key[1] == resource and key[:3] not in hung)
+        askable = next((kernel for kernel in there if isinstance(kernel, Askable)), None)
+        if askable is not None:
+            askable.ask()
+            return
         modes = dict.fromkeys(key[:3] for key in tuple(self._kernels) if key[1] == resource and key[:3] not in hung)
         for number, (name, _, known) in enumerate(modes):
             try:
@@ -455,13 +474,16 @@ class Kernels:
                     self._kernels.pop((name, resource, known, lane), None)
 
     def _renew(self, stage: str, resource: str, variant: str) -> None:
-        """Have fresh kernels of a mode for all lanes, once all of them have run on zeros."""
+        """Have fresh kernels of a mode for all lanes, once all of them have run on zeros; of those that can be asked
+        one: what is sent for the others would keep everything else waiting.
+        """
         if stage in self._only_cost or stage not in self._stages:
             return
         fresh: dict[_Key, _Loaded] = {}
         for lane in self._lanes_of(resource):
             kernel = fresh[stage, resource, variant, lane] = self._fresh(stage, resource, variant)
-            self._warm(stage, variant, kernel)
+            if not (lane and isinstance(kernel.kernel, Askable)):
+                self._warm(stage, variant, kernel)
         self._kernels.update(fresh)
 
     def _lanes_of(self, resource: str) -> range:

@@ -36,7 +36,7 @@ import threading
 import warnings
 import weakref
 from collections import deque
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import replace
 from functools import partial
@@ -103,6 +103,7 @@ if TYPE_CHECKING:
     from leo_runtime.runtime.parts import Parts
     from leo_runtime.runtime.planner import LinksNow
     from leo_runtime.runtime.states import StateNow
+    from leo_runtime.runtime.straight import KnownFrame, StraightPlans, StraightTold
     from leo_runtime.runtime.windows import Planning
 
     Windows = Mapping[str, np.ndarray]
@@ -498,6 +499,83 @@ class Runtime:
             self._require_open()
         releases_us, windows = batch_frames(frames)
         return self._submit(self._asked(releases_us, windows, graphs, links, together, unbroken, copy), wait)
+
+    @property
+    def goes_straight(self) -> bool:
+        """Whether `submit_straight` can be used."""
+        now, site = self._now, self._site
+        return (
+            site.lanes is None
+            and not site.computes
+            and (now.kernels is None or now.kernels.only_draws)
+            and now.horizon is None
+            and site.solver.past is None
+            and site.solver.policy is None
+            and not self._options.adapt
+            and not self._drift.is_slowed
+            and not self._delivery.has_subscribers
+            and not self._paused
+            and self._links_said is None
+            and not self.has_network
+        )
+
+    def submit_straight(self, frames: Iterable[KnownFrame], told: StraightTold) -> None:
+        """Take frames that are all known beforehand, in virtual time where nothing is computed, and let all happen.
+
+        They come in order. `told` gets what comes of each; what has the machine to itself until the next release is
+        told of without a result, and nothing is remembered of it: neither `history` nor `drift`. Noise has to go by
+        what it is asked alone, since it may be asked twice. Nobody else uses the runtime meanwhile. Raises as `submit`
+        does, and `InputError` where frames cannot be taken so (`goes_straight`).
+        """
+        if not self.goes_straight:
+            raise InputError(
+                "frames cannot be taken straight: something is computed, or the runtime looks ahead or back",
+                hint="submit them one after the other",
+            )
+        from leo_runtime.runtime.straight import StraightPlans, with_next
+
+        plans = StraightPlans(self._now)
+        with self._turns.turn() as turn:
+            turn.queue()
+            turn.wait()
+            for known, next_us in with_next(frames):
+                self._take_straight(known, next_us, plans, told)
+        told.ended(self.drain())
+
+    def _take_straight(self, known: KnownFrame, next_us: int | None, plans: StraightPlans, told: StraightTold) -> None:
+        """Take one of several frames that follow each other at once. In turn."""
+        release_us, names, links = known
+        driver, now = self._driver or self._begun(release_us), self._now
+        assert isinstance(driver, Simulator), "its time is virtual"
+        require_order(release_us, self._last_release_us)
+        driver.reach(release_us)
+        if self._in_flight or self._ended:
+            told.ended(self.results())
+        if links is not None:
+            self._links = known_links(self.hardware, links)
+        is_alone = True
+
+        def place(of: tuple[str, ...]) -> Placed | Placement | Skipped:
+            nonlocal is_alone
+            found = now.placer.place_alone(driver.dispatcher, release_us, of, self._links)
+            if found is None:
+                is_alone = False
+                return self._place(driver, now, (release_us,), self._links, None, (), of)
+            return found
+
+        admitted, placed = now.admission.admit(driver, (release_us,), names, self._links, place)
+        if is_alone and admitted == names and isinstance(placed, Placed) and driver.goes_by_plans:
+            plan = plans.of(placed.planned, names)
+            if plan is not None and (now.kernels is None or now.kernels.all_open(plan.gated, release_us)):
+                times = driver.run_alone(plan.alone, self._count, release_us, next_us, placed.asleep)
+                if times is not None:
+                    self._last_release_us = release_us
+                    told.alone(self._number(), release_us, plan, *times)
+                    return
+        asked = _submission((release_us,), ({},), names, None, None, now)
+        frame = self._start_placed(driver, asked, self._number, admitted, placed)
+        told.submitted(frame, release_us)
+        told.ended(self.results())
 
     def feed(self, stream: str, chunk: np.ndarray, *, at_us: int | None = None) -> tuple[int, ...]:
         """The newest samples of a stream: makes and submits the frames that are due by them; returns their numbers.
@@ -928,6 +1006,18 @@ class Runtime:
             states,
             paused,
         )
+        return self._start_placed(driver, asked, take, admitted, placed)
+
+    def _start_placed(
+        self,
+        driver: Driver,
+        asked: Submission,
+        take: Callable[[], int],
+        admitted: tuple[str, ...],
+        placed: Placed | Placement | Skipped,
+    ) -> int:
+        """Start a frame that is placed, of which these graphs were let in; `take` as of `_start_frame`. In turn."""
+        releases_us, names, now, ends = asked.releases_us, asked.graphs, asked.deployment, asked.ends
         shed = tuple([name for name in names if name not in admitted]) if len(admitted) < len(names) else ()
         wanted = now.wanted(names)
         if shed:

@@ -91,6 +91,7 @@ def measure(study: Study, ready: Ready, shared: Shared, logs: Path | None = None
                 batch=placing.batch,
                 changes=case.changes,
                 sinks=sinks,
+                straight=True,
             )
         except SolverError as error:
             # A wrong answer to the first question is told at once, before there is a frame that it is of.

@@ -100,9 +100,9 @@ class RemoteBackend:
         else:
             name, slash, version = self._models.get(stage.name, stage.name).partition("/")
             path = f"/v2/models/{quote(name, safe='')}" + (f"/versions/{quote(version, safe='')}" if slash else "")
-        said = self._asked(path, f"stage `{stage.name}`")
+        said = self.asked(path, f"stage `{stage.name}`")
         kind = KeepingRemoteKernel if self.keeps else TimedRemoteKernel if self._knows_stages else RemoteKernel
-        return kind(self, stage, f"{path}/infer", _inputs_of(said, stage, self._pool.url))
+        return kind(self, stage, path, _inputs_of(said, stage, self._pool.url))
 
     def close(self) -> None:
         """Hang up, also on runs that are under way. Closing twice is fine."""
@@ -227,11 +227,11 @@ class RemoteBackend:
         return one_value(arrays, names)
 
     def _first_asked(self, what: str, most_s: float) -> dict[str, Any]:
-        """What the server says of itself, once it is there. Raises as `_asked` does."""
+        """What the server says of itself, once it is there. Raises as `asked` does."""
         clock = WallClock()
         for in_vain in count():
             try:
-                return self._asked("/v2", what)
+                return self.asked("/v2", what)
             except DeviceUnavailableError:
                 left_us = round(most_s * 1e6) - clock.now_us()
                 if left_us <= 0:
@@ -239,8 +239,13 @@ class RemoteBackend:
             clock.wait_until_us(clock.now_us() + min(left_us, wait_us(in_vain, FIRST_WAIT_US, LONGEST_WAIT_US)))
         raise AssertionError("it is asked until it answers, or long enough")
 
-    def _asked(self, path: str, what: str) -> dict[str, Any]:
-        answer = self._pool.ask("GET", path, most_bytes=MOST_METADATA_BYTES)
+    def asked(self, path: str, what: str, *, by_itself: bool = False) -> dict[str, Any]:
+        """What the server says there; `by_itself`: soon, and by a connection of its own.
+
+        Raises `DeviceUnavailableError` where it is not there, `KernelError` where it answers no.
+        """
+        most_us = 2 * self._pool.connect_timeout_us if by_itself else None
+        answer = self._pool.ask("GET", path, most_bytes=MOST_METADATA_BYTES, most_us=most_us, by_itself=by_itself)
         if answer.status != 200:
             raise self._pool.refused(answer, what)
         try:
@@ -271,6 +276,10 @@ class RemoteKernel:
         """Have the stage computed. Raises `KernelError`, `DeviceUnavailableError`."""
         return self._infer(inputs)[0]
 
+    def ask(self) -> None:
+        """Whether the server is there and has the stage. Raises `KernelError`, `DeviceUnavailableError`."""
+        self._backend.asked(self._path, f"stage `{self._stage.name}`", by_itself=True)
+
     def abandon(self) -> None:
         """Hang up on the run at hand, which then raises `KernelError`."""
         call = self._call
@@ -293,7 +302,7 @@ class RemoteKernel:
         ]
         self._call = call = Call()
         try:
-            return self._backend.infer(self._stage, self._path, tensors, call, outputs)
+            return self._backend.infer(self._stage, f"{self._path}/infer", tensors, call, outputs)
         finally:
             self._call = None
 

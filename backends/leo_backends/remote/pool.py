@@ -88,6 +88,11 @@ class Pool:
         """Whether the server gives a request that it knows by its id the first run's answer."""
 
     @property
+    def connect_timeout_us(self) -> int:
+        """How long a connection may take to come about."""
+        return round(self._place.connect_timeout_s * 1e6)
+
+    @property
     def url(self) -> str:
         """Where the server is."""
         return self._place.url
@@ -103,10 +108,12 @@ class Pool:
         call: Call | None = None,
         once: bool = False,
         most_us: int | None = None,
+        by_itself: bool = False,
     ) -> Answer:
         """The server's answer, whatever its status. `once`: the request must not run twice.
 
-        It takes `most_us` at most, and no longer than the server may take for any.
+        It takes `most_us` at most, and no longer than the server may take for any. `by_itself`: by a connection that is
+        made for it, since nobody knows whether those that are there lead anywhere.
 
         Raises `DeviceUnavailableError` where the server is not there, hangs up or is silent, `KernelError` for an
         answer of more than `most_bytes`, or where the call was given up.
@@ -118,6 +125,8 @@ class Pool:
             self._calls.add(call)
         timeout_us = round(self._place.timeout_s * 1e6)
         until_us = self._clock.now_us() + (timeout_us if most_us is None else min(timeout_us, most_us))
+        if by_itself:
+            self.forget_idle()
         try:
             for attempt in (1, 2):
                 connection, is_used = self._connection(call, until_us)
@@ -136,7 +145,8 @@ class Pool:
                         self._keep(connection, call)
                     return replace(answer, took_us=self._clock.now_us() - began_us)
                 self._drop(connection, call)
-                if call.is_given_up:
+                if call.is_given_up:  # What was silent by one connection may be so by the others.
+                    self.forget_idle()
                     raise KernelError(f"the request to {self.url} was given up")
                 may = (self.remembers or not once) if failed.was_sent else is_used
                 if attempt == 2 or not may or isinstance(failed.cause, TimeoutError):
