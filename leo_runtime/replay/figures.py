@@ -157,6 +157,8 @@ class Summary:
     """How often a stage ran for all frames of a batch, by "stage on processor", the most frequent first."""
     waits_given_up: int = 0
     """How many transfers and wake-ups were planned to wait for a gate, and went on without it so as not to be late."""
+    transfers_lost: int = 0
+    """Sendings that were never there, since their link fell or their server was gone."""
     links: tuple[LinkKnown, ...] = ()
     """What was known of each link that was watched and used, and how good that was."""
     solving: Solving = Solving()

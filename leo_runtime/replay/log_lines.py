@@ -184,6 +184,8 @@ class TransferSeen(Value):
     sent_us: Count
     arrive_us: Count
     nj: Count
+    error: str = ""
+    """Why it was lost: it was never there, and `arrive_us` is when that was known."""
 
 
 class TransferLine(TransferSeen):

@@ -281,9 +281,10 @@ class Lines:
                     **{name: value for name, value in occupied.items() if value is not None},
                 }
             )[:-1]
+        error = f',"error":{to_json(send.error)}' if send.error else ""
         return (
             f'{head},"planned_start_us":{send.planned_start_us},"start_us":{send.start_us},"sent_us":{send.sent_us},'
-            f'"arrive_us":{send.arrive_us},"nj":{send.nj}}}'
+            f'"arrive_us":{send.arrive_us},"nj":{send.nj}{error}}}'
         )
 
     def _load(self, load: LoadObservation, triggered: tuple[str, ...]) -> str:

@@ -337,4 +337,4 @@ class Study(Document):
 WHO_PLACES = ("solver", "prefer")
 SETTINGS = tuple(Settings.model_fields)
 _TEXTS = ("workload", "hardware", "profile", "recording", *WHO_PLACES)
-_WORDS = ("without", "scale-deadlines", "slow", "network")
+_WORDS = ("without", "scale-deadlines", "slow", "network", "fault")
