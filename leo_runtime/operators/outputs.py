@@ -10,6 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from leo_runtime.operators.definition import Output
+from leo_runtime.operators.packing import packed_zeros
 
 Given = np.ndarray | tuple[np.ndarray, ...]
 """What a kernel gives."""
@@ -73,11 +74,26 @@ def inputs_of(value: np.ndarray, outputs: Sequence[Output], takes: Sequence[Outp
     )
 
 
+def are_as_stored(outputs: Sequence[Output], takes: Sequence[Output]) -> bool:
+    """Whether `inputs_of` gives the arrays of such a value as they are."""
+    return all(
+        (place < len(takes) and _stands_for(takes[place]) == _stands_for(output)) or _is_real(output)
+        for place, output in enumerate(outputs)
+    )
+
+
+def _is_real(output: Output) -> bool:
+    return output.scale == 0 and output.data_type == "float32"
+
+
 def _stands_for(output: Output) -> tuple[str, float, int]:
     return output.data_type, output.scale, output.zero_point
 
 
 def filled(outputs: Sequence[Output], number: float = 0) -> np.ndarray:
-    """The value whose arrays are all of one number, as they are stored."""
-    arrays = [np.full(output.shape, number, output.data_type) for output in outputs]
+    """The value whose arrays are all of one number, as they are stored; packed bytes are those of zeros."""
+    arrays = [
+        packed_zeros(output.shape[0]) if output.is_packed else np.full(output.shape, number, output.data_type)
+        for output in outputs
+    ]
     return one_value(arrays, [output.name for output in outputs])

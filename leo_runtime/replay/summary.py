@@ -34,7 +34,7 @@ class RunningSummary:
         self._failures = Failures()
         self._together: dict[str, int] = {}
         self._busiest = Busiest(QUARTER_US * begun.batch)
-        self._frames = self._waits_given_up = self._solve_us = self._placed_anew = 0
+        self._frames = self._waits_given_up = self._solve_us = self._placed_anew = self._lost = 0
 
     def frame(self, ended: FrameResult, settled_us: int) -> None:
         """Count a frame that has ended; nothing of later ones begins before `settled_us`."""
@@ -96,6 +96,7 @@ class RunningSummary:
             failures=self._failures.most_frequent(),
             ran_together=dict(sorted(self._together.items(), key=lambda item: (-item[1], item[0]))),
             waits_given_up=self._waits_given_up,
+            transfers_lost=self._lost,
             solving=Solving(self._solve_us, self._placed_anew, solver_nj),
             busiest=self._busiest.best(),
         )
@@ -113,6 +114,7 @@ class RunningSummary:
             use = uses.setdefault(send.resource or f"{send.source} -> {send.target}", [0, 0])
             use[0] += 1
             use[1] += send.sent_us - send.start_us
+            self._lost += bool(send.error)
         for load in frame.loads:
             use = uses.setdefault(load.resource, [0, 0])
             use[0] += 1

@@ -185,6 +185,7 @@ class Placer:
             now_us = max(release_us, driver.clock.now_us())
             machine = machine_now(driver.dispatcher, self._linger_us, release_us, now_us)
             lost, aside = driver.dispatcher.lost, _aside(driver.dispatcher)
+            links = _usable(driver.dispatcher, links, now_us)
             memory = NOTHING_THERE
             if self._stores:
                 memory = self._memory_now(driver.dispatcher, names, release_us, now_us)
@@ -228,6 +229,7 @@ class Placer:
             now = machine_now(dispatcher, self._linger_us, release_us, now_us, again=again, waits_for_waking=waits)
         asked: list[_Asked] = []
         kept = self._states_of(graphs, states) if states else ()
+        links = _usable(dispatcher, links, now_us)
         memory = self._memory_now(dispatcher, graphs, release_us, now_us) if self._stores else NOTHING_THERE
         lost, hanging = dispatcher.lost, dispatcher.suspects(now_us)
         # What hangs, or did not long ago, is not offered as long as there are others.
@@ -267,6 +269,14 @@ class Placer:
 def _aside(dispatcher: Dispatcher) -> tuple[tuple[str, str, str], ...]:
     """The modes that are out of service, as `Conditions.aside` has them. The driver is locked."""
     return tuple([(stage, resource, variant) for resource, stage, variant in dispatcher.health.aside if stage])
+
+
+def _usable(
+    dispatcher: Dispatcher, links: Mapping[tuple[str, str], LinkNow], now_us: int
+) -> Mapping[tuple[str, str], LinkNow]:
+    """Links as they are, without those that have fallen, or came back just now. The driver is locked."""
+    out = dispatcher.links.out(now_us)
+    return {**links, **dict.fromkeys(out)} if out else links
 
 
 def late_graphs(planned: Planned, graphs: tuple[str, ...], due: Due) -> tuple[str, ...]:

@@ -278,4 +278,5 @@ def _sent(frame: int, send: SendRecord) -> TransferObservation:
         send.nj,
         send.resource,
         send.sent_us,
+        send.error,
     )

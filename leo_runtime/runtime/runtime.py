@@ -45,7 +45,14 @@ from typing import TYPE_CHECKING, NoReturn, Self, Unpack
 
 from leo_runtime.backend import ProcessEnds, ends_of
 from leo_runtime.clock import Clock, WallClock
-from leo_runtime.dispatch.events import FrameAdmitted, FrameDone, ProcessorFound, ProcessorLost
+from leo_runtime.dispatch.events import (
+    FrameAdmitted,
+    FrameDone,
+    LinkFound,
+    LinkLost,
+    ProcessorFound,
+    ProcessorLost,
+)
 from leo_runtime.dispatch.executor import CLOSE_TIMEOUT_S, Executor
 from leo_runtime.dispatch.simulator import Noise, Simulator
 from leo_runtime.errors import ClosedError, DrainTimeoutError, InputError, once_more
@@ -84,6 +91,7 @@ if TYPE_CHECKING:
 
     from leo_runtime.dispatch.driver import Driver
     from leo_runtime.dispatch.holder import HoldFailure
+    from leo_runtime.documents.faults import Fault
     from leo_runtime.documents.hardware import Hardware
     from leo_runtime.documents.problem import Mode, Placement
     from leo_runtime.documents.profile import Profile
@@ -194,6 +202,7 @@ class Runtime:
         noise: Noise | int | None = None,
         device_times: Collection[str] = (),
         told: Told | None = None,
+        faults: Sequence[Fault] = (),
         network: Network | None = None,
         **changes: Unpack[OptionChanges],
     ) -> Self:
@@ -205,9 +214,10 @@ class Runtime:
         of operator `cost` are never computed: they give zeros. `noise` gives durations, or is the spread of a seeded
         log-normal noise in ppm. `device_times` names processors whose kernels' own time is taken instead of the
         profile's. `told` knows of runs, and these are not computed, unless a stage keeps state: for a run that is done
-        again. `network` says what links really do, and whether plans know (`leo_runtime.frame.link_course`). Raises
-        `GraphError`, `ProfileError`, `SolverError`, what making a backend raises, and `KernelError` where a stage has
-        no kernel that loads: every kernel is loaded beforehand, and a mode whose kernel fails then is left out.
+        again. `faults` go wrong when they say (`leo_runtime.documents.faults`). `network` says what links really do,
+        and whether plans know (`leo_runtime.frame.link_course`). Raises `GraphError`, `ProfileError`, `SolverError`,
+        what making a backend raises, and `KernelError` where a stage has no kernel that loads: every kernel is loaded
+        beforehand, and a mode whose kernel fails then is left out.
         """
         from leo_runtime.runtime.options import chosen_options
         from leo_runtime.runtime.parts import virtual_parts
@@ -224,6 +234,7 @@ class Runtime:
                 noise=noise,
                 device_times=device_times,
                 told=told,
+                faults=faults,
                 network=network,
             )
             runtime = cls(parts)
@@ -786,6 +797,24 @@ class Runtime:
                 self._lost_before = tuple(name for name in self._lost_before if name != processor)
                 return
         driver.post(ProcessorFound(driver.clock.now_us(), processor))
+
+    def lose_link(self, source: str, target: str, why: str = "as was said") -> None:
+        """A link is down: what is under way over it is lost, and what needs it goes elsewhere. From any thread.
+
+        `restore_link` says when it is back; it is then used again, unless it comes and goes: then only after a while.
+        Raises `InputError` for an unknown one. Before the first frame it does nothing: `adjust` says how links are.
+        """
+        known_links(self.hardware, {(source, target): None})
+        driver = self._driver
+        if driver is not None:
+            driver.post(LinkLost(driver.clock.now_us(), source, target, why))
+
+    def restore_link(self, source: str, target: str) -> None:
+        """A link is back. From any thread. Raises `InputError` for an unknown one."""
+        known_links(self.hardware, {(source, target): None})
+        driver = self._driver
+        if driver is not None:
+            driver.post(LinkFound(driver.clock.now_us(), source, target))
 
     def adjust(
         self,
