@@ -20,7 +20,7 @@ from leo_backends.remote.options import options_of, place_of
 from leo_backends.remote.pool import SPARE_BYTES, Answer, Call, Pool
 from leo_runtime.back_off import wait_us
 from leo_runtime.backend import DeviceRun, Kernel
-from leo_runtime.backend.keeping import ForgottenError, Kept, KeptArray, KeptRun, Passed
+from leo_runtime.backend.keeping import ForgottenError, KeptArray, KeptRun, KeptValue, Passed
 from leo_runtime.backend.open_inference import (
     BINARY,
     JSON_LENGTH,
@@ -49,6 +49,8 @@ MOST_UNNEEDED = 10_000
 """Of more the oldest are left to their age."""
 JSON_BYTES_PER_VALUE = 32
 MOST_METADATA_BYTES = 1 << 20
+PATIENCES = 2
+"""So many times as long as a connection may take."""
 FIRST_WAIT_US, LONGEST_WAIT_US = 50_000, 2_000_000
 """Between attempts to find a server that is waited for."""
 
@@ -68,6 +70,8 @@ class RemoteBackend:
         self._models: Mapping[str, str] = options.models
         place = place_of(options, processor.name)
         self._pool: Pool | GrpcPool = GrpcPool(place) if place.is_grpc else Pool(place)
+        self._patience_us = round(PATIENCES * place.connect_timeout_s * 1e6)
+        """How long it is waited for when it is asked whether it is there."""
         try:
             said = self._first_asked(f"processor `{processor.name}`", options.wait_s)
         except BaseException:
@@ -108,14 +112,14 @@ class RemoteBackend:
         """Hang up, also on runs that are under way. Closing twice is fine."""
         self._pool.close()
 
-    def put(self, arrays: Sequence[np.ndarray], most_us: int | None, /) -> tuple[Kept, Passed]:
+    def put(self, arrays: Sequence[np.ndarray], most_us: int | None, /) -> tuple[KeptValue, Passed]:
         """Have the server keep the arrays of a value. Raises `KernelError`, `DeviceUnavailableError`."""
         tensors = [Tensor(self.new_id(), array) for array in arrays]
         sent_bytes, answer, _ = self._said("/v2/kept", tensors, (), "a value cannot be sent", most_us=most_us)
-        kept = Kept(tuple([KeptArray(one.name, one.array.dtype, one.array.shape) for one in tensors]))
+        kept = KeptValue(tuple([KeptArray(one.name, one.array.dtype, one.array.shape) for one in tensors]))
         return kept, _passed(sent_bytes, answer)
 
-    def fetch(self, kept: Kept, most_us: int | None, /) -> tuple[list[np.ndarray], Passed]:
+    def fetch(self, kept: KeptValue, most_us: int | None, /) -> tuple[list[np.ndarray], Passed]:
         """The arrays of a value that the server keeps. Raises as `put`, and `ForgottenError`."""
         wanted = [Asked(one.id) for one in kept.arrays]
         size = sum(one.dtype.itemsize * prod(one.shape) for one in kept.arrays)
@@ -126,7 +130,7 @@ class RemoteBackend:
             raise KernelError(f"{what}: the server {self._pool.url} gave another one")
         return arrays, _passed(sent_bytes, answer)
 
-    def forget(self, kept: Sequence[Kept], /) -> None:
+    def forget(self, kept: Sequence[KeptValue], /) -> None:
         """Nobody needs these any more."""
         self._unneeded.extend([one.id for value in kept for one in value.arrays])
 
@@ -241,13 +245,17 @@ class RemoteBackend:
             clock.wait_until_us(clock.now_us() + min(left_us, wait_us(in_vain, FIRST_WAIT_US, LONGEST_WAIT_US)))
         raise AssertionError("it is asked until it answers, or long enough")
 
-    def asked(self, path: str, what: str, *, by_itself: bool = False) -> dict[str, Any]:
-        """What the server says there; `by_itself`: soon, and by a connection of its own.
+    def ask(self, path: str, what: str) -> None:
+        """Whether the server is there and has that. Raises as `asked` does."""
+        self._pool.forget_idle()  # Nobody knows whether connections that are there lead anywhere.
+        self.asked(path, what, self._patience_us)
+
+    def asked(self, path: str, what: str, most_us: int | None = None) -> dict[str, Any]:
+        """What the server says there, in `most_us` at most.
 
         Raises `DeviceUnavailableError` where it is not there, `KernelError` where it answers no.
         """
-        most_us = 2 * self._pool.connect_timeout_us if by_itself else None
-        answer = self._pool.ask("GET", path, most_bytes=MOST_METADATA_BYTES, most_us=most_us, by_itself=by_itself)
+        answer = self._pool.ask("GET", path, most_bytes=MOST_METADATA_BYTES, most_us=most_us)
         if answer.status != 200:
             raise self._pool.refused(answer, what)
         try:
@@ -280,7 +288,7 @@ class RemoteKernel:
 
     def ask(self) -> None:
         """Whether the server is there and has the stage. Raises `KernelError`, `DeviceUnavailableError`."""
-        self._backend.asked(self._path, f"stage `{self._stage.name}`", by_itself=True)
+        self._backend.ask(self._path, f"stage `{self._stage.name}`")
 
     def abandon(self) -> None:
         """Hang up on the run at hand, which then raises `KernelError`."""
@@ -339,21 +347,24 @@ class KeepingRemoteKernel(TimedRemoteKernel):
             kept = [
                 KeptArray(one.keep, got.array.dtype, got.array.shape) for one, got in zip(asked, came, strict=False)
             ]
-            return KeptRun(backend.value(stage, came), Kept(tuple(kept)), answer.run_us or 0, passed)
+            return KeptRun(backend.value(stage, came), KeptValue(tuple(kept)), answer.run_us or 0, passed)
         if len(there) == len(names):
-            return KeptRun(None, Kept(there), answer.run_us or 0, passed)
+            return KeptRun(None, KeptValue(there), answer.run_us or 0, passed)
         return KeptRun(backend.value(stage, self._brought(outputs)), None, answer.run_us or 0, passed)
 
     def _brought(self, outputs: Sequence[Tensor | KeptTensor]) -> list[Tensor]:
         """All outputs, of which only some could be kept for want of room."""
-        there = Kept(tuple([KeptArray(one.id, one.dtype, one.shape) for one in outputs if isinstance(one, KeptTensor)]))
+        there = KeptValue(
+            tuple([KeptArray(one.id, one.dtype, one.shape) for one in outputs if isinstance(one, KeptTensor)])
+        )
         arrays = iter(self._backend.fetch(there, None)[0] if there.arrays else [])
         return [one if isinstance(one, Tensor) else Tensor(one.name, next(arrays)) for one in outputs]
 
 
 def _passed(sent_bytes: int, answer: Answer) -> Passed:
     queued_us = answer.queued_us or 0
-    return Passed(sent_bytes, len(answer.body), answer.took_us, queued_us + (answer.run_us or 0), queued_us)
+    server_us = queued_us + (answer.run_us or 0)
+    return Passed(sent_bytes, len(answer.body), answer.took_us, server_us, queued_us, answer.answered_us)
 
 
 def _whole(outputs: Sequence[Tensor | KeptTensor]) -> list[Tensor]:

@@ -45,6 +45,8 @@ class Answer:
     """And how long it waited for its turn."""
     took_us: int = 0
     """From its first byte on until the answer was here: not what a new connection took."""
+    answered_us: int = 0
+    """Of that, how long it was until the answer began."""
 
 
 class Call:
@@ -88,11 +90,6 @@ class Pool:
         """Whether the server gives a request that it knows by its id the first run's answer."""
 
     @property
-    def connect_timeout_us(self) -> int:
-        """How long a connection may take to come about."""
-        return round(self._place.connect_timeout_s * 1e6)
-
-    @property
     def url(self) -> str:
         """Where the server is."""
         return self._place.url
@@ -108,12 +105,10 @@ class Pool:
         call: Call | None = None,
         once: bool = False,
         most_us: int | None = None,
-        by_itself: bool = False,
     ) -> Answer:
         """The server's answer, whatever its status. `once`: the request must not run twice.
 
-        It takes `most_us` at most, and no longer than the server may take for any. `by_itself`: by a connection that is
-        made for it, since nobody knows whether those that are there lead anywhere.
+        It takes `most_us` at most, and no longer than the server may take for any.
 
         Raises `DeviceUnavailableError` where the server is not there, hangs up or is silent, `KernelError` for an
         answer of more than `most_bytes`, or where the call was given up.
@@ -125,8 +120,6 @@ class Pool:
             self._calls.add(call)
         timeout_us = round(self._place.timeout_s * 1e6)
         until_us = self._clock.now_us() + (timeout_us if most_us is None else min(timeout_us, most_us))
-        if by_itself:
-            self.forget_idle()
         try:
             for attempt in (1, 2):
                 connection, is_used = self._connection(call, until_us)
@@ -143,7 +136,8 @@ class Pool:
                         self._drop(connection, call)
                     else:
                         self._keep(connection, call)
-                    return replace(answer, took_us=self._clock.now_us() - began_us)
+                    took_us, answered_us = self._clock.now_us() - began_us, answer.answered_us - began_us
+                    return replace(answer, took_us=took_us, answered_us=answered_us)
                 self._drop(connection, call)
                 if call.is_given_up:  # What was silent by one connection may be so by the others.
                     self.forget_idle()
@@ -247,6 +241,7 @@ class Pool:
         stream = cast("socket.socket", _Until(connection, self._clock, until_us))  # It is asked for `makefile` alone.
         with closing(http.client.HTTPResponse(stream, method=method)) as response:
             response.begin()
+            began_us = self._clock.now_us()
             if response.status < 200:
                 raise KernelError(f"the server {self.url} answered {response.status} before the answer")
             length = response.length
@@ -262,6 +257,7 @@ class Pool:
                 response.will_close,
                 number_of(response.headers.get("Leo-Run-Us")),
                 number_of(response.headers.get("Leo-Wait-Us")),
+                answered_us=began_us,
             )
 
     def _keep(self, connection: socket.socket, call: Call) -> None:
