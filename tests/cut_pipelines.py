@@ -157,6 +157,8 @@ def _pieces(steps: Sequence[_Step], given: Sequence[Arrays], task: Task, took_us
         forms = [Form("as it is", _bytes_of(runs[0][step.name]))]
         for name in _FORMS[str(runs[0][step.name][0].dtype)] if step.name != answer else ():
             sent = [_sent(name, values[step.name]) for values in runs]
+            if max(packed.bytes for packed in sent) >= forms[0].bytes:
+                continue
             after = [
                 _through(steps, {one: values[one] for one in _before(steps, at)} | {step.name: packed.arrays})
                 for values, packed in zip(runs, sent, strict=True)

@@ -13,7 +13,8 @@ and bits together, the last two within a loss of 1 % (`--loss-ppm`). Each is to 
 least.
 
 Exits 1 where speech does not go from the device by way of a cut to the server, where a cut is later than device or
-cloud, or a plan of cut and bits together is worse than one of the others for the same frame.
+cloud, a plan of cut and bits together is later than one of the others for the same frame, or another way comes to less
+than 99 % of what both do in the median over all traces.
 """
 
 from __future__ import annotations
@@ -45,6 +46,10 @@ from leo_runtime.report.layout import table
 SERVER = "cloud-wifi"
 RATES_MBIT = (0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100)
 MADE_UP = tuple(f"{kind}:{seed}" for kind in ("lte-like", "outages", "wifi-like") for seed in range(3))
+LEAST_PART = 0.99
+"""Of what cut and bits together come to, that another way comes to in the median: what runs add to plans is little."""
+WINDOW_STAGES = 30
+"""Of windows, which know what a radio draws after it has sent; frame by frame nobody does."""
 OBJECTIVES: dict[str, tuple[Criterion, ...]] = {"time": ("makespan", "energy"), "energy": ("energy", "makespan")}
 Rate = tuple[int, int | None]
 """From when on a link sends so many bytes a second; None: it is down."""
@@ -112,7 +117,10 @@ def ran(pipeline: Pipeline, way: str, aim: str, trace: Trace, wanted: Wanted, fr
     recording = Recording(recording.manifest.model_copy(update={"links": samples}), recording.samples)
     kept = KeptFrames()
     profile = profile_of([pipeline], asked, hardware)
-    with Runtime.simulated(workload, hardware, profile, solver=solver, window_stages=0, compute=False) as runtime:
+    window_stages = WINDOW_STAGES if aim == "energy" and solver == "exact" else 0
+    with Runtime.simulated(
+        workload, hardware, profile, solver=solver, window_stages=window_stages, compute=False
+    ) as runtime:
         ended = replay(runtime, recording, Span(0, lasts_us), policy=way, time="virtual", sinks=(kept,))
     assert ended.summary is not None
     energy = ended.summary.energy
@@ -166,23 +174,28 @@ def over_traces(
 ) -> list[str]:
     """Print what each way comes to beside cut and bits together; returns what was claimed and is not so."""
     wrong, rows = [], []
-    for group in dict.fromkeys(trace.group for trace in traces):
-        some = [trace for trace in traces if trace.group == group]
-        for pipeline in pipelines:
-            times: dict[str, list[float]] = {way: [] for way in WAYS}
-            own = []
-            for trace in some:
-                found = {way: ran(pipeline, way, aim, trace, wanted, frames) for way in WAYS}
-                wrong += _worse(found, f"{pipeline.name} over {trace.name}, {aim}")
-                worth = {way: _of(one, aim) for way, one in found.items()}
-                own.append(worth["both"])
-                for way, value in worth.items():
-                    times[way].append(value / worth["both"])
-            shown = [f"{median(times[way]):.2f} ({min(times[way]):.2f} to {max(times[way]):.2f})" for way in WAYS]
-            rows.append((group, len(some), pipeline.name, f"{median(own):.1f}", *shown[:-1]))
+    groups = [*dict.fromkeys(trace.group for trace in traces), "all"]
+    for pipeline in pipelines:
+        worth = {}
+        for trace in traces:
+            found = {way: ran(pipeline, way, aim, trace, wanted, frames) for way in WAYS}
+            worth[trace] = {way: _of(one, aim) for way, one in found.items()}
+            if aim == "time":
+                wrong += _worse(found, f"{pipeline.name} over {trace.name}")
+        for group in groups:
+            some = [one for trace, one in worth.items() if group in (trace.group, "all")]
+            times = {way: sorted(one[way] / one["both"] for one in some) for way in WAYS}
+            shown = [f"{median(times[way]):.2f} ({times[way][0]:.2f} to {times[way][-1]:.2f})" for way in WAYS]
+            rows.append((pipeline.name, group, len(some), f"{median(one['both'] for one in some):.1f}", *shown[:-1]))
+            if group == "all":
+                wrong += [
+                    f"{pipeline.name}, {aim}: in the median {way} comes to {median(each):.3f} of both"
+                    for way, each in times.items()
+                    if median(each) < LEAST_PART
+                ]
     unit = "ms" if aim == "time" else "mJ"
     print(f"\nTo be least in {aim}: of a frame, in {unit}, and how many times that the others take\n")
-    print(table(("traces", "of them", "pipeline", f"both, {unit}", *list(WAYS)[:-1]), rows))
+    print(table(("pipeline", "traces", "of them", f"both, {unit}", *list(WAYS)[:-1]), rows))
     return wrong
 
 
