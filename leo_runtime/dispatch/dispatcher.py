@@ -1359,7 +1359,9 @@ class Dispatcher:
             return
         job.state = "sending"
         frame.open += 1
-        link = job.link
+        link, limit_us = job.link, frame.limit_us
+        if self._limits is not None and limit_us is not None:
+            limit_us = max(limit_us, self._limits.rule.factor * (job.lasts_us() + link.latency_us))
         self._out.append(
             SendOutput(
                 frame.number,
@@ -1372,6 +1374,7 @@ class Dispatcher:
                 link.latency_us,
                 job.bytes,
                 job.number,
+                limit_us,
             )
         )
 
