@@ -22,7 +22,7 @@ from leo_runtime.documents.profile import Profile
 from leo_runtime.frame.records import FrameResult, GraphResult
 from leo_runtime.operators.outputs import arrays_of
 from leo_runtime.runtime.runtime import Runtime
-from servers import PATIENCE_S, free_port, serving_process
+from servers import free_port, serving_process
 from shaped_link import ShapedLink
 
 SECOND_US = 1_000_000
@@ -34,23 +34,24 @@ KINDS: tuple[Kind, ...] = ("kill", "reset", "silent")
 """The server is killed; the link is cut, and connections break, or nobody is told of it."""
 
 
-def split(url: str = "", *, latency_us: int = 0, lanes: int = 2, timeout_s: float = PATIENCE_S) -> Hardware:
-    """This machine, with a server where there is one."""
+def split(url: str = "", *, latency_us: int = 0, bytes_per_s: int | None = None, lanes: int = 2) -> Hardware:
+    """This machine, with a server where there is one, and what its links are said to do."""
     near = {"name": NEAR, "backend": "cpu", "lanes": lanes, "active_mw": 6_000, "awake_mw": 500}
     far = {
         "name": FAR,
         "backend": "remote",
         "remote": True,
         "lanes": lanes,
-        "options": {"url": url, "timeout_s": timeout_s},
+        "options": {"url": url},
     }
+    can = {"latency_us": latency_us, "bytes_per_s": bytes_per_s, "energy_pj_per_byte": 5_000}
     ways = [{"source": NEAR, "target": FAR}, {"source": FAR, "target": NEAR}]
     return Hardware.from_dict(
         {
             "format": "leo-hardware/1",
             "name": "split",
             "processors": [near, far] if url else [near],
-            "links": [way | {"latency_us": latency_us, "energy_pj_per_byte": 5_000} for way in ways if url],
+            "links": [way | can for way in ways if url],
         }
     )
 
@@ -166,6 +167,36 @@ class Faults:
     def _wait(self, us: int) -> bool:
         """Whether it is to end before that."""
         return self._clock.wait_until_us(self._clock.now_us() + us, self._ends)
+
+
+class Watch:
+    """A thread that sets what a run thinks of its links beside what they do, whenever it has seen more of one."""
+
+    def __init__(self, runtime: Runtime, link: ShapedLink) -> None:
+        """The link is whole, or nothing is seen of it."""
+        self.rate_off: list[float] = []
+        """By how much of it an estimate was off the rate of then."""
+        self._runtime, self._link = runtime, link
+        self._clock, self._ends = WallClock(), threading.Event()
+        self._thread = threading.Thread(target=self._run, name="watch")
+
+    def __enter__(self) -> Watch:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ends.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        seen: dict[str, int] = {}
+        while not self._clock.wait_until_us(self._clock.now_us() + 10 * LOOK_US, self._ends):
+            for known in self._runtime.links():
+                way = self._link.up if known.target == FAR else self._link.down
+                really = way.rates.at(self._link.now_us)
+                if really is not None and seen.get(known.target) != known.transfers - known.failed:
+                    seen[known.target] = known.transfers - known.failed
+                    self.rate_off.append(abs(known.bytes_per_s / really - 1))
 
 
 @dataclass(frozen=True)
