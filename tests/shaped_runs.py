@@ -104,6 +104,10 @@ class Fault:
         """So long."""
         return self.until_us - self.from_us
 
+    def touches(self, from_us: int, until_us: int) -> bool:
+        """Whether it may have made something late that took from then until then; also what came soon after it may."""
+        return from_us <= (self.back_us or self.until_us) + SECOND_US and until_us >= self.from_us
+
 
 class Faults:
     """A thread that breaks a link and kills its server, at times drawn from a seed, until it is to end."""
@@ -210,6 +214,8 @@ class Came:
     """Answers that never came since there was too much to do here: their frames could not start before they were due.
     What their graphs answered later is not compared: they may keep state."""
     late: int
+    late_at_peace: int
+    """Of these, those of frames that no fault can have made late."""
     other_labels: int
     other_bits: int
     """Answers whose arrays are not the local ones, bit by bit, though the same variants gave them."""
@@ -222,16 +228,18 @@ class Came:
     """Runs there that failed, of which each was tried here."""
 
 
-def beside(local: Sequence[FrameResult], away: Sequence[FrameResult]) -> Came:
+def beside(local: Sequence[FrameResult], away: Sequence[FrameResult], faults: Sequence[Fault] = ()) -> Came:
     """A run beside the local one, in which every frame has all its answers."""
     expected = {(one.release_us, one.graph): (one, frame) for frame in local for one in frame.graphs}
     lost: list[str] = []
     skipped: list[str] = []
-    late, labels, bits, farthest = 0, 0, 0, 0.0
+    late, at_peace, labels, bits, farthest = 0, 0, 0, 0, 0.0
     for frame in away:
         for one in frame.graphs:
             there, in_frame = expected.pop((one.release_us, one.graph))
-            late += one.missed and one.outcome != "failed"
+            is_late = one.missed and one.outcome != "failed"
+            late += is_late
+            at_peace += is_late and not any(fault.touches(one.release_us, one.end_us) for fault in faults)
             if one.outcome == "failed" and frame.skipped:
                 skipped.append(one.graph)
             elif one.outcome == "failed":
@@ -249,6 +257,7 @@ def beside(local: Sequence[FrameResult], away: Sequence[FrameResult]) -> Came:
         lost=tuple(lost),
         skipped=len(skipped),
         late=late,
+        late_at_peace=at_peace,
         other_labels=labels,
         other_bits=bits,
         farthest=farthest,
