@@ -10,6 +10,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
+from leo_runtime.dispatch.alone import Woken
 from leo_runtime.documents.workload import TaskGraph, Workload
 from leo_runtime.errors import InputError, RecordingError
 from leo_runtime.frame.conditions import LinkNow
@@ -29,6 +30,7 @@ from leo_runtime.replay.inputs import model_files
 from leo_runtime.replay.sinks import FrameSink as FrameSink
 from leo_runtime.replay.summary import RunningSummary
 from leo_runtime.runtime.arguments import SourceWindow
+from leo_runtime.runtime.link_watch import LinkKnown
 from leo_runtime.runtime.runtime import Runtime
 from leo_runtime.runtime.straight import KnownFrame, StraightPlan
 
@@ -175,7 +177,7 @@ def replay(
             with suppress(Exception):  # It may have come in the middle of anything.
                 told.ended(runtime.results())
         raise
-    return told.whole()
+    return told.whole(runtime.links())
 
 
 class _Links:
@@ -315,11 +317,17 @@ class _Told:
         self._over[number] = over
 
     def alone(
-        self, number: int, release_us: int, plan: StraightPlan, starts_us: Sequence[int], ends_us: Sequence[int]
+        self,
+        number: int,
+        release_us: int,
+        plan: StraightPlan,
+        starts_us: Sequence[int],
+        ends_us: Sequence[int],
+        woken: Sequence[Woken],
     ) -> None:
         """A frame had the machine to itself. There are no sinks."""
         self._last_us = release_us
-        self._alone.add(number, release_us, plan, starts_us, ends_us)
+        self._alone.add(number, release_us, plan, starts_us, ends_us, woken)
 
     def ended(self, frames: Sequence[FrameResult]) -> None:
         for frame in frames:
@@ -340,13 +348,13 @@ class _Told:
             self._energy(entries, self._ledger.settled_us if self._sinks else settled_us)
         self.is_telling = False
 
-    def whole(self) -> Replay:
-        """All has ended: tell what is left."""
+    def whole(self, links: tuple[LinkKnown, ...] = ()) -> Replay:
+        """All has ended: tell what is left, and what was known of links."""
         self._alone.end()
         entries, end_us = self._ledger.end(self._begun.length_us)
         if entries:
             self._energy(entries, end_us)
-        ended = replace(self._begun, summary=self._summary.whole(end_us))
+        ended = replace(self._begun, summary=replace(self._summary.whole(end_us), links=links))
         for sink in self._sinks:
             sink.end(ended)
         return ended
