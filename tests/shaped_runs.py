@@ -97,7 +97,7 @@ class Fault:
     until_us: int
     """When the server listened again, or the link was whole."""
     back_us: int | None
-    """When the server and all its stages were in service after it. None: not within `GIVEN_UP_US`, nor by the end."""
+    """When the server and all its stages were in service after it, or `GIVEN_UP_US` later. None: the run ended."""
 
     @property
     def lasted_us(self) -> int:
@@ -166,7 +166,7 @@ class Faults:
                 return now_us
             if self._wait(LOOK_US):
                 return None
-        return None
+        return now_us
 
     def _wait(self, us: int) -> bool:
         """Whether it is to end before that."""
