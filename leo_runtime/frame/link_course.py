@@ -69,3 +69,18 @@ class LinkCourse:
 
 LinkCourses = Mapping[tuple[str, str], LinkCourse]
 """Of the links, by (source, target), that do not do what the hardware says."""
+
+
+@dataclass(frozen=True, slots=True)
+class Network:
+    """What the links of a machine really do in virtual time, and whether plans know."""
+
+    courses: LinkCourses
+    is_known: bool = False
+    """Plans know what each link does as their frame is released, though not what it will do; else what was seen of it
+    so far, by the transfers that are over (`leo_runtime.runtime.link_watch`). That it is down now is always known, as a
+    device knows that it has no carrier."""
+
+
+NO_NETWORK = Network({})
+"""Every link does what the hardware, or whoever submits, says."""

@@ -21,6 +21,7 @@ from leo_runtime.recordings.recording import Recording
 from leo_runtime.replay.earlier_part import EarlierPart
 from leo_runtime.replay.figures import Total
 from leo_runtime.replay.known_frames import KnownFrames
+from leo_runtime.replay.network import NetworkKnown, network_of
 from leo_runtime.replay.replay import FrameSink, Replay, Span, Time, replay
 from leo_runtime.replay.shared_kernels import SharedKernels
 from leo_runtime.runtime.options import RuntimeOptions
@@ -75,6 +76,8 @@ class Placing:
     window_stages: int | None = None
     """How many stages a window has at most; 0: each frame is placed as if it were alone, as batches are. None:
     `WINDOW_STAGES` with the policy `exact`, else 0."""
+    network_known: NetworkKnown = "estimated"
+    """What plans know in virtual time of links of which the recording tells: what was seen of them, or what they do."""
     limit_nodes: int | None = None
     """How far a named solver may search for a question; None: `MAX_NODES`, and `BATCH_NODES` of a batch."""
 
@@ -278,6 +281,7 @@ def _simulated(
         noise=placing.noise_ppm,
         seed=placing.seed,
         told=None if known is None else known.told,
+        network=network_of(case.recording, case.hardware, case.span, placing.network_known),
     )
 
 

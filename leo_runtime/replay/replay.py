@@ -177,7 +177,8 @@ def _submit_all(
     earlier: EarlierPart | None = None,
 ) -> None:
     recording, start_us, length_us = begun.recording, begun.span.start_us, begun.length_us
-    links = deque(sorted(recording.manifest.links, key=lambda sample: sample.time_us))
+    said = () if runtime.has_network else recording.manifest.links
+    links = deque(sorted(said, key=lambda sample: sample.time_us))
     now: dict[tuple[str, str], tuple[int, int | None] | None] = {}
     windows = {graph.name: window_samples(begun, graph) for graph in begun.workload.graphs}
     periods_us = {graph.name: graph.period_us for graph in begun.workload.graphs}

@@ -303,6 +303,27 @@ def known_links(hardware: Hardware, links: object) -> dict[tuple[str, str], Link
     return now
 
 
+def require_network(hardware: Hardware, network: object) -> None:
+    """Raise `InputError` for what is no network, or has a link that the hardware has not."""
+    from leo_runtime.frame.link_course import Network  # For virtual time alone.
+
+    if network is None:
+        return
+    if not isinstance(network, Network):
+        raise InputError(
+            f"`network` is a Network, got {type(network).__name__}",
+            hint="leo_runtime.frame.link_course has it; what links do from a frame on is `submit`'s `links`",
+        )
+    for course in network.courses.values():
+        if len(course.times_us) != len(course.nows) or list(course.times_us) != sorted(set(course.times_us)):
+            raise InputError(
+                f"`network`: the course of a link has times that do not rise, or not one for each of what it does: "
+                f"{course.times_us[:8]}",
+                hint="such as LinkCourse((0, 5_000_000), ((10_000, 1_000_000), None))",
+            )
+    known_links(hardware, {ends: course.nows[0] for ends, course in network.courses.items()})
+
+
 def known_slowed(hardware: Hardware, slowed_ppm: object) -> dict[str, int]:
     """How many times as slow as their profile processors are, in millionths; every one is one of the hardware."""
     if not isinstance(slowed_ppm, Mapping):

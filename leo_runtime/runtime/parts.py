@@ -17,6 +17,7 @@ from leo_runtime.dispatch.simulator import Noise, Simulator, seeded_noise
 from leo_runtime.documents.hardware import Hardware
 from leo_runtime.documents.profile import Profile
 from leo_runtime.documents.workload import Workload
+from leo_runtime.frame.link_course import NO_NETWORK, Network
 from leo_runtime.frame.lower import merge, require_computed
 from leo_runtime.frame.weights import problem_loaders
 from leo_runtime.frozen import dataclass
@@ -26,11 +27,13 @@ from leo_runtime.runtime.arguments import (
     require_backends,
     require_clock,
     require_flags,
+    require_network,
     require_parts,
 )
 from leo_runtime.runtime.deployment import Deployment, Site
 from leo_runtime.runtime.flights import Flights
 from leo_runtime.runtime.kernels import Told
+from leo_runtime.runtime.link_watch import LinkWatch
 from leo_runtime.runtime.options import RuntimeOptions
 from leo_runtime.runtime.planners import chosen_solver
 
@@ -45,6 +48,8 @@ class Parts:
     """Makes the driver, at the release of the first frame."""
     missing: Mapping[str, str]
     """As `Runtime.missing`."""
+    watch: LinkWatch
+    """What is known of the links."""
     lost: tuple[str, ...] = ()
     """The processors that cannot be used from the beginning."""
 
@@ -60,11 +65,13 @@ def virtual_parts(
     noise: Noise | int | None,
     device_times: Collection[str],
     told: Told | None,
+    network: Network | None,
 ) -> Parts:
     """Those of `Runtime.simulated`, which `undo` closes. Raises as that does."""
     require_parts(workload, hardware, profile)
     require_flags(compute=compute)
     noise = plain_noise(noise)
+    require_network(hardware, network)
     device_times = named_processors(hardware, device_times, "device_times")
     solver = chosen_solver(options)
     require_backends(hardware, options.backends)
@@ -84,6 +91,7 @@ def virtual_parts(
     )
     deployed = site.deploy(merged, profile)
     drawn = seeded_noise(options.seed, noise) if isinstance(noise, int) else noise
+    watch = LinkWatch(hardware, network or NO_NETWORK)
 
     def start(_now_us: int, flights: Flights) -> Driver:
         return Simulator(
@@ -96,9 +104,11 @@ def virtual_parts(
             lasts_us=flights.profiled_us if options.adapt or profile.contention.expected_ppm() else None,
             probe=flights.probe,
             slowdowns_ppm=profile.contention.slowdowns_ppm(),
+            courses={} if network is None else network.courses,
+            heard=watch.heard,
         )
 
-    return Parts(site, deployed, start, machine.reasons() if compute else {})
+    return Parts(site, deployed, start, machine.reasons() if compute else {}, watch)
 
 
 def real_parts(
@@ -147,7 +157,7 @@ def real_parts(
             probe=flights.probe,
         )
 
-    return Parts(site, deployed, start, machine.reasons(), tuple(machine.missing))
+    return Parts(site, deployed, start, machine.reasons(), LinkWatch(hardware), tuple(machine.missing))
 
 
 def lanes_of(hardware: Hardware) -> dict[str, int]:

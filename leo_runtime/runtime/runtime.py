@@ -89,6 +89,7 @@ if TYPE_CHECKING:
     from leo_runtime.documents.profile import Profile
     from leo_runtime.documents.workload import Workload
     from leo_runtime.frame.conditions import StateFound
+    from leo_runtime.frame.link_course import Network
     from leo_runtime.frame.lower import MergedWorkload
     from leo_runtime.frame.records import FrameResult
     from leo_runtime.runtime.deployment import Deployment
@@ -97,6 +98,7 @@ if TYPE_CHECKING:
     from leo_runtime.runtime.feed import FedFrame
     from leo_runtime.runtime.gates_file import Unwritten
     from leo_runtime.runtime.kernels import Told
+    from leo_runtime.runtime.link_watch import LinkKnown
     from leo_runtime.runtime.options import OptionChanges, RuntimeOptions
     from leo_runtime.runtime.parts import Parts
     from leo_runtime.runtime.planner import LinksNow
@@ -142,6 +144,7 @@ class Runtime:
         # Who submits, one after the other: what is used in its turn alone.
         self._turns = Turns()
         self._links: LinksNow = {}
+        self._watch = parts.watch
         # Everything below is behind this lock, which is never held while anybody waits, solves or computes.
         self._lock = threading.Lock()
         self._driver: Driver | None = None
@@ -190,6 +193,7 @@ class Runtime:
         noise: Noise | int | None = None,
         device_times: Collection[str] = (),
         told: Told | None = None,
+        network: Network | None = None,
         **changes: Unpack[OptionChanges],
     ) -> Self:
         """A runtime in virtual time: durations are the profile's, values are computed on this machine.
@@ -200,9 +204,9 @@ class Runtime:
         of operator `cost` are never computed: they give zeros. `noise` gives durations, or is the spread of a seeded
         log-normal noise in ppm. `device_times` names processors whose kernels' own time is taken instead of the
         profile's. `told` knows of runs, and these are not computed, unless a stage keeps state: for a run that is done
-        again. Raises `GraphError`, `ProfileError`, `SolverError`, what making a backend raises, and `KernelError` where
-        a stage has no kernel that loads: every kernel is loaded beforehand, and a mode whose kernel fails then is left
-        out.
+        again. `network` says what links really do, and whether plans know (`leo_runtime.frame.link_course`). Raises
+        `GraphError`, `ProfileError`, `SolverError`, what making a backend raises, and `KernelError` where a stage has
+        no kernel that loads: every kernel is loaded beforehand, and a mode whose kernel fails then is left out.
         """
         from leo_runtime.runtime.options import chosen_options
         from leo_runtime.runtime.parts import virtual_parts
@@ -219,6 +223,7 @@ class Runtime:
                 noise=noise,
                 device_times=device_times,
                 told=told,
+                network=network,
             )
             runtime = cls(parts)
             undo.pop_all()
@@ -361,6 +366,18 @@ class Runtime:
         with self._lock:
             self._collect()
             return self._drift.estimates()
+
+    def links(self) -> tuple[LinkKnown, ...]:
+        """What is known of each link that something was sent over, and how good what was thought of it was.
+
+        From any thread.
+        """
+        return self._watch.known(self.now_us)
+
+    @property
+    def has_network(self) -> bool:
+        """Whether `simulated` was told what links really do: then nobody else says it. From any thread."""
+        return self._watch.has_network
 
     def states(self) -> tuple[StateNow, ...]:
         """What each stage that keeps state keeps now, where, and how its runs came to it. From any thread."""
@@ -898,14 +915,16 @@ class Runtime:
             self._links = asked.links
         if now.horizon is not None and asked.fed is not None:
             now.horizon.shift(asked.fed.shifts_us)
+        known = self._watch.now(max(releases_us[-1], driver.clock.now_us()))
+        links = {**known, **self._links} if known else self._links  # What is said goes before.
         ends = asked.ends
         states = () if now.kernels is None else now.kernels.found(releases_us[0], ends[0] if ends else {})
         admitted, placed = now.admission.admit(
             driver,
             releases_us,
             names,
-            self._links,
-            partial(self._place, driver, now, releases_us, asked.together, states),
+            links,
+            partial(self._place, driver, now, releases_us, links, asked.together, states),
             states,
             paused,
         )
@@ -1006,6 +1025,7 @@ class Runtime:
         driver: Driver,
         now: Deployment,
         releases_us: tuple[int, ...],
+        links: LinksNow,
         together: tuple[str, ...] | None,
         states: tuple[StateFound, ...],
         names: tuple[str, ...],
@@ -1025,7 +1045,7 @@ class Runtime:
             driver,
             releases_us,
             names,
-            self._links,
+            links,
             in_flight=in_flight,
             chances=chances,
             together=together,

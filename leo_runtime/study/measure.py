@@ -25,6 +25,7 @@ from leo_runtime.replay.figures import ProcessorUse
 from leo_runtime.replay.identity import Replay
 from leo_runtime.replay.log import LogWriter
 from leo_runtime.replay.log_text import Settings as LogSettings
+from leo_runtime.replay.network import network_of
 from leo_runtime.replay.regret import best_plan, known_window, regret
 from leo_runtime.replay.replay import replay
 from leo_runtime.replay.sinks import FrameSink, KeptFrames
@@ -79,6 +80,7 @@ def measure(study: Study, ready: Ready, shared: Shared, logs: Path | None = None
             compute=study.compute,
             noise=noise,
             seed=placing.seed,
+            network=network_of(case.recording, case.hardware, case.span, placing.network_known),
         ) as runtime,
     ):
         try:
