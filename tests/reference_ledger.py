@@ -196,6 +196,17 @@ def _kept(
             keep(name, result.release_us, planned.stage)
     for seen in result.stages:
         keep(seen.resource, seen.end_us, seen.stage)
+    # What was planned to be sent, and was not, kept its radio awake until nobody waited for it any more.
+    sent = {(send.stage, send.source, send.target) for send in result.transfers}
+    for planned in result.placement.transfers:
+        name = radios.get((planned.source, planned.target))
+        if name is None or result.solved is None or (planned.stage, planned.source, planned.target) in sent:
+            continue
+        readers = [stage.name for stage in result.solved.question.stages if planned.stage in stage.inputs]
+        for seen in result.stages:
+            reads = seen.stage in readers and seen.resource == planned.target
+            if seen.outcome != "done" and (reads or seen.stage == planned.stage):
+                keep(name, seen.end_us, planned.stage)
     for send in result.transfers:
         if send.resource is not None:
             keep(send.resource, send.sent_us, send.stage)

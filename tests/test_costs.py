@@ -119,6 +119,20 @@ def test_each_variant_has_an_entry_of_its_own() -> None:
     ]
 
 
+def test_a_variant_says_how_much_is_left_of_its_output_where_that_is_sent() -> None:
+    def modes(sent_bytes: int) -> list[tuple[str, int, int]]:
+        builder = GraphBuilder("g", period_us=1, deadline_us=1)
+        packed = Variant(name="small", sent_bytes=sent_bytes, accuracy_loss_ppm=30)
+        builder.stage("gaze", "cost", output_bytes=1_000, variants=(Variant(name="default"), packed))
+        small = {"processor": "npu", "stage": "gaze", "variant": "small", "fixed_us": 5, "source": "modelled"}
+        found = price(merge(workload(builder.build())), HARDWARE, profile(small), anywhere)["gaze"]
+        return [(mode.variant, mode.output_bytes, mode.accuracy_loss_ppm) for mode in found]
+
+    assert modes(250) == [("default", 1_000, 0), ("default", 1_000, 0), ("small", 250, 30)]
+    with pytest.raises(GraphError, match="sent_bytes is 1001, and its form takes 1000 at the most"):
+        modes(1_001)
+
+
 @pytest.mark.parametrize("compute", [False, True])
 def test_a_gate_opens_by_its_chance_drawn_from_the_seed(compute: bool) -> None:
     frames = run(compute=compute, seed=4)

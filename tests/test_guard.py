@@ -102,6 +102,32 @@ class Leaving(FakeBackend):
         return run
 
 
+class Elsewhere(Leaving):
+    """Its device can be asked whether it is there."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked = 0
+
+    def load(self, stage: BoundStage, variant: str, /) -> Any:
+        return FarKernel(self, super().load(stage, variant))
+
+
+class FarKernel:
+    """One of these."""
+
+    def __init__(self, backend: Elsewhere, run: Callable[[Sequence[np.ndarray]], np.ndarray]) -> None:
+        self._backend, self._run = backend, run
+
+    def __call__(self, inputs: Sequence[np.ndarray], /) -> np.ndarray:
+        return self._run(inputs)
+
+    def ask(self) -> None:
+        self._backend.asked += 1
+        if self._backend.gone:
+            raise DeviceUnavailableError("no answer")
+
+
 @contextmanager
 def live(fast: FakeBackend, **options: Any) -> Iterator[tuple[Runtime, ToldClock]]:
     """A runtime with two pipelines, `scores` on `fast` and all else on `cpu`, and a limit of a second."""
@@ -260,6 +286,22 @@ def test_a_device_that_is_gone_is_found_by_a_probe_with_fresh_kernels() -> None:
         clock.to(1_000 + 3 * FIRST_WAIT_US)
         until(runtime, lambda now: not now.lost)
         assert (runtime.lost, fast.loads - before) == ((), 1)
+        assert where(run(runtime, clock, SECOND)) == [("fast", "done")]
+
+
+def test_a_device_that_can_be_asked_is_and_keeps_its_kernels() -> None:
+    fast = Elsewhere()
+    with live(fast) as (runtime, clock):
+        assert where(run(runtime, clock, 0)) == [("fast", "done")]
+        fast.gone, before = True, fast.loads
+        assert where(run(runtime, clock, 1_000)) == [("fast", "failed"), ("cpu", "done")]
+        clock.to(1_000 + FIRST_WAIT_US)
+        now = until(runtime, lambda now: now.probes == 1)
+        assert (now.lost, now.last_reason) == (True, "DeviceUnavailableError: no answer")
+        fast.gone = False
+        clock.to(1_000 + 3 * FIRST_WAIT_US)
+        until(runtime, lambda now: not now.lost)
+        assert (fast.asked, fast.loads) == (2, before)
         assert where(run(runtime, clock, SECOND)) == [("fast", "done")]
 
 

@@ -124,3 +124,26 @@ def test_a_scheduler_on_the_dsp_takes_its_runs_and_on_the_cpu_being_woken_too() 
     assert extra["on the DSP"] == runs["on the DSP"] + (8 + 12) * longer_us
     assert extra["on the CPU"] > 4 * (5_500 * 1_468 + 2_270_000)
     assert extra["on the CPU"] > 7 * extra["on the DSP"]
+
+
+def test_a_pipeline_moves_from_the_device_to_the_server_by_way_of_a_cut_as_bandwidth_grows() -> None:
+    study = Study.from_file(study_file("neurosurgeon"))
+    rates = [choice.name for choice in study.axes[2].choices or ()]
+    found = {
+        (placement, mbit): row("neurosurgeon", pipeline="speech", placement=placement, mbit=mbit)
+        for placement in ("device", "cloud", "cut for time", "cut for energy")
+        for mbit in rates
+    }
+    there = {key: one.get("runs.cloud-wifi") or 0 for key, one in found.items()}
+    assert [there["cut for time", mbit] for mbit in rates] == [0] * 5 + [5] * 2 + [6] * 3
+    assert [there["cut for energy", mbit] for mbit in rates] == [0] + [5] * 9
+    for mbit in rates:
+        for column, placement in (("graph_p50_us.network", "cut for time"), ("energy_nj", "cut for energy")):
+            alone = min(found[one, mbit][column] for one in ("device", "cloud"))
+            assert found[placement, mbit][column] <= alone
+
+
+def test_of_a_mesh_no_block_is_worth_a_cut_without_fewer_bits() -> None:
+    for mbit in ("0.1", "5", "100"):
+        found = row("neurosurgeon", pipeline="mesh", placement="cut for time", mbit=mbit)
+        assert (found.get("runs.cloud-wifi") or 0) in (0, 16)

@@ -142,6 +142,21 @@ class Abandonable(Protocol):
 
 
 @runtime_checkable
+class Askable(Protocol):
+    """A kernel whose device is elsewhere: it may be out of reach for a while, and the kernel is none the worse for it.
+
+    So a processor that was lost is asked whether it is there, in place of loading all its kernels anew.
+    """
+
+    def ask(self) -> None:
+        """Whether the device is there, and would run the stage, soon and at little cost.
+
+        Called from any thread, also while the kernel runs. Raises `DeviceUnavailableError`, `KernelError` where not.
+        """
+        ...
+
+
+@runtime_checkable
 class Restarting(Protocol):
     """A kernel in a process that is started again where it has ended: a call waits for that, unless it is not to."""
 

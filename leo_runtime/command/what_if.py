@@ -1,4 +1,4 @@
-"""The what-ifs of a command, `--set`, `--without`, `--network` and the others, in the order they are given."""
+"""The what-ifs of a command, `--set`, `--without`, `--fault` and the others, in the order they are given."""
 
 from __future__ import annotations
 
@@ -47,6 +47,7 @@ def add_changes(parser: argparse.ArgumentParser) -> None:
     option("--scale-deadlines", "FACTOR", "scale-deadlines ", "of all graphs")
     option("--slow", "NAME=FACTOR", "slow ", "runs on a processor last so many times as long, at the same power")
     option("--network", "NAME=TRACE", "network ", "links over a radio, or a link, do as a made-up trace: lte-like")
+    option("--fault", "NAME@WHEN", "fault ", "gone from 12 s to 20 s: cloud@12-20; or about every 30 s for 5: lte@30/5")
 
 
 def show_paths(workload: Workload, hardware: Hardware, columns: int | None) -> None:
@@ -99,8 +100,10 @@ def _is_modelled(change: str) -> bool:
     begin, _, rest = change.partition(".")
     if begin == "processors":
         return not any(f".{field}" in rest for field in _REAL)
-    return change.startswith(("slow ", "network ", "profile.", "links.", "radios."))
+    return change.startswith(("slow ", "network ", "fault ", "profile.", "links.", "radios."))
 
 
 def _real(change: str) -> str:
+    if change.startswith("fault "):
+        return f"in real time `{change}` changes nothing: what fails there fails by itself"
     return f"in real time `{change}` changes plans and what they are charged, not how long this machine takes"

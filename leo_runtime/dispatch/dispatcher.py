@@ -290,6 +290,26 @@ class Dispatcher:
             found += ((at_us, event), *((now_us, instruction) for instruction in out))
         return tuple(entry for entry in found if getattr(entry[1], "frame", frame) == frame)
 
+    def sleepers(self, linger_us: Sequence[tuple[str, int | None]], release_us: int) -> tuple[str, ...] | None:
+        """Who sleeps at a release that has the machine to itself; None: it has not, or something is out of service.
+
+        `linger_us` of every processor, store and radio.
+        """
+        if self._frames or self._loose or self._given_up or self._abandoned or self._lost or self._hung:
+            return None
+        if self._health.aside or self._links.falls or self._memory is not None or self._asking is not None:
+            return None
+        return self._power.sleepers(linger_us, release_us)
+
+    def pass_alone(self, asleep: Collection[str], used_until_us: Sequence[tuple[str, int]]) -> None:
+        """Take note of a frame that had the machine to itself, and is over without having been admitted.
+
+        `asleep` slept at its release; the others were used until then.
+        """
+        self._power.put_to_sleep(asleep)
+        for resource, at_us in used_until_us:
+            self._power.use(resource, at_us)
+
     def broken_invariants(self) -> tuple[str, ...]:
         """What must never be: empty unless there is a mistake in this file."""
         frames = self._frames.values()

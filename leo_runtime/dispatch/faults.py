@@ -23,6 +23,11 @@ class FaultPlan:
             if one.how != "gone":
                 self._slow.setdefault(one.name, []).append(one)
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing goes wrong."""
+        return not (self.links or self.deaths or self._slow)
+
     def is_dead(self, processor: str, at_us: int) -> bool:
         """Whether it is gone then."""
         return any(one.name == processor and one.from_us <= at_us < one.until_us for one in self.deaths)

@@ -19,6 +19,8 @@ cdef class Power:
     @cython.locals(supply=Supply)
     cpdef used_until_us(self, resource)
     cpdef bint in_use(self, resource) except -1
+    @cython.locals(span=FrameSpan, supply=Supply)
+    cpdef sleepers(self, linger_us, release_us)
     @cython.locals(supply=Supply, here=dict)
     cpdef plan(self, Frame frame, plan, only, now_us)
     @cython.locals(span=FrameSpan)

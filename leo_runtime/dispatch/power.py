@@ -22,7 +22,7 @@ for plans of windows, which know how long resources linger. A driver whose devic
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
 from leo_runtime.dispatch.events import Hold, Instruction, Release, SpanRecord, Wake
 from leo_runtime.dispatch.inflight import Frame, FrameSpan, Job, Lane, Supply, has_decided
@@ -89,6 +89,29 @@ class Power:
         if supply.state == "asleep":
             return now_us + wake_us
         return max(now_us, supply.woken_us) if supply.state == "waking" else now_us
+
+    def sleepers(self, linger_us: Sequence[tuple[str, int | None]], release_us: int) -> tuple[str, ...] | None:
+        """Who sleeps at a release, where nothing runs; None where anything is being woken, held or kept awake.
+
+        `linger_us`: how long each stays awake after its last use; None: for ever.
+        """
+        if self._held or self._may_sleep:
+            return None
+        for span in self._to_wake:
+            if span.jobs:
+                return None
+        asleep = []
+        for name, lingers_us in linger_us:
+            supply = self._supplies[name]
+            if supply.open or supply.state == "waking":
+                return None
+            if lingers_us is None:
+                continue
+            # As a release that finds others in flight sees it (`runtime.machine_now`).
+            used_us = supply.used_us
+            if supply.state == "asleep" or used_us is None or used_us + lingers_us <= release_us:
+                asleep.append(name)
+        return tuple(asleep)
 
     # Frames.
 

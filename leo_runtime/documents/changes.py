@@ -7,6 +7,7 @@
 - `without NAME` takes out a processor, a radio, a link or a graph, and what cannot be without it.
 - `scale-deadlines FACTOR` is `graphs.*.deadline_us*=FACTOR`.
 - `slow PROCESSOR=FACTOR` makes every run there so many times as long, at the same power.
+- `fault NAME@WHEN` has a processor die, or a link fall, for a while in virtual time (`faults`); it changes no document.
 - `network NAME=TRACE` has the links over a radio, or a link, do what a made-up trace says: `network lte=lte-like`. It
   changes what a recording says, and no document.
 
@@ -25,6 +26,7 @@ from leo_runtime.documents.binding import BoundStage, bind, in_order
 from leo_runtime.documents.contention import Contention
 from leo_runtime.documents.contention_changes import CONTENTION, changed_contention
 from leo_runtime.documents.cost_changes import changed_costs, cost_path, slowed
+from leo_runtime.documents.faults import WORD, faults_of
 from leo_runtime.documents.hardware import Hardware, Processor, Radio
 from leo_runtime.documents.paths import (
     ALL,
@@ -413,11 +415,17 @@ def _network(documents: _Documents, rest: str, change: str) -> _Documents:
     return documents
 
 
+def _fault(documents: _Documents, rest: str, _change: str) -> _Documents:
+    faults_of((f"{WORD}{rest}",), documents.hardware, 0, 0)
+    return documents
+
+
 _WORDS: dict[str, Callable[[_Documents, str, str], _Documents]] = {
     "without": _without,
     "scale-deadlines": _scale_deadlines,
     "slow": _slow,
     "network": _network,
+    "fault": _fault,
 }
 
 

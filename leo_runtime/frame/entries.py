@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Literal, NamedTuple, get_args
 
 from leo_runtime.frozen import dataclass
@@ -83,14 +83,18 @@ def _sums(parts: Iterable[tuple[str, int]]) -> dict[str, int]:
     return dict(sorted(sums.items(), key=lambda item: (-item[1], item[0])))
 
 
+Key = tuple[Cause, str, tuple[str, ...]]
+"""Cause, resource and graphs: entries that have them in common are charged alike."""
+
+
 class EnergySums:
     """The sums of a ledger whose entries are told one after the other, exact and of constant size."""
 
     def __init__(self) -> None:
         """Nothing was used yet."""
-        self._of: dict[tuple[Cause, str, tuple[str, ...]], list[int]] = {}
-        """By cause, resource and graphs: the energy of the entries, and how many of them leave 1, 2, ... nJ over when
-        they are split among the graphs."""
+        self._of: dict[Key, list[int]] = {}
+        """The energy of the entries, and how many of them leave 1, 2, ... nJ over when they are split among the
+        graphs."""
 
     def add(self, entries: Iterable[Entry]) -> None:
         """Count these, too."""
@@ -103,6 +107,13 @@ class EnergySums:
             sums[0] += nj
             if len(graphs) > 1 and (rest := nj % len(graphs)):
                 sums[rest] += 1
+
+    def add_sums(self, sums: Mapping[Key, Sequence[int]]) -> None:
+        """Count entries that were summed elsewhere: the energy of each kind, and how many leave 1, 2, ... nJ over."""
+        for key, more in sums.items():
+            if more[0]:
+                known = self._of.get(key)
+                self._of[key] = list(more) if known is None else [a + b for a, b in zip(known, more, strict=True)]
 
     def by_resource(self) -> dict[str, dict[str, int]]:
         """Nanojoules by processor, radio and link that names neither, and there by cause, both in order of `Cause`."""

@@ -78,6 +78,8 @@ class TransferObservation:
     resource: str | None = None
     """The radio (or what else the link names) that sent it, until `sent_us`."""
     sent_us: int = 0
+    error: str = ""
+    """Why it was lost, and never there; `arrive_us` is then when that was known, `nj` what of it was sent."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -103,6 +103,21 @@ class RunningLedger:
                 entries.append(Entry(at_us, at_us + solve_us, nj, "solver", self._solver, frame.frame, "", triggered))
         return entries
 
+    def users(
+        self, triggered: tuple[str, ...], placement: Placement, jobs: Mapping[str, Job]
+    ) -> tuple[Graphs, dict[str, tuple[str, ...]]]:
+        """Of each run of a frame of these graphs that goes by that plan, and of each resource, who asked for it."""
+        of = self._owners.of(triggered, jobs)
+        used_by = _planned_users(placement, None, of, self._radios)
+        return of, {resource: _united(tuple(users)) for resource, users in used_by.items()}
+
+    def keep_awake(self, resource: str, frame: int, release_us: int, until_us: int, graphs: tuple[str, ...]) -> None:
+        """A frame that was planned as if it were alone has kept a resource awake from its release until then.
+
+        What else it cost is not told: it is known to who says so.
+        """
+        self._meters[resource].keep(Kept(frame, release_us, release_us, until_us, until_us, graphs))
+
     def settle(self, settled_us: int) -> list[Entry]:
         """Nothing of frames that end later begins before that time, which never goes back: what is final by that."""
         entries: list[Entry] = []

@@ -9,6 +9,7 @@ from functools import partial
 
 from leo_runtime import solver
 from leo_runtime.backend import Backend
+from leo_runtime.documents.faults import faults_of
 from leo_runtime.documents.hardware import Hardware
 from leo_runtime.documents.memory import MemoryPlacement, MemoryProblem
 from leo_runtime.documents.problem import Placement, Problem
@@ -281,6 +282,7 @@ def _simulated(
         noise=placing.noise_ppm,
         seed=placing.seed,
         told=None if known is None else known.told,
+        faults=faults_of(case.changes, case.hardware, case.span.end_us - case.span.start_us, placing.seed),
         network=network_of(case.recording, case.hardware, case.span, placing.network_known),
     )
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from leo_runtime.frame.records import StageObservation
+from leo_runtime.runtime.link_watch import LinkKnown
 
 Time = Literal["virtual", "real"]
 
@@ -156,6 +157,10 @@ class Summary:
     """How often a stage ran for all frames of a batch, by "stage on processor", the most frequent first."""
     waits_given_up: int = 0
     """How many transfers and wake-ups were planned to wait for a gate, and went on without it so as not to be late."""
+    transfers_lost: int = 0
+    """Sendings that were never there, since their link fell or their server was gone."""
+    links: tuple[LinkKnown, ...] = ()
+    """What was known of each link that was watched and used, and how good that was."""
     solving: Solving = Solving()
     busiest: Part = Part(0, 0)
     """The quarter of a second, for every frame of a batch, in which most was computed."""

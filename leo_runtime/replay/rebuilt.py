@@ -65,6 +65,7 @@ def rebuilt(line: FrameLine, solved: Solved | None, *, policy: str, solve_us: in
                 nj=send.nj,
                 resource=send.resource,
                 sent_us=send.sent_us,
+                error=send.error,
             )
             for send in line.transfers
         ),

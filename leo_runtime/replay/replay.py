@@ -12,12 +12,14 @@ from typing import Any
 
 from leo_runtime.documents.workload import TaskGraph, Workload
 from leo_runtime.errors import InputError, RecordingError
+from leo_runtime.frame.conditions import LinkNow
 from leo_runtime.frame.entries import Entry
 from leo_runtime.frame.records import FrameResult
 from leo_runtime.frame.running_ledger import RunningLedger
 from leo_runtime.operators import find_operator
 from leo_runtime.progress import Progress
 from leo_runtime.recordings.recording import Recording, check_links, check_streams
+from leo_runtime.replay.alone_frames import AloneFrames
 from leo_runtime.replay.earlier_part import EarlierPart
 from leo_runtime.replay.figures import Time as Time
 from leo_runtime.replay.identity import Replay as Replay
@@ -27,7 +29,9 @@ from leo_runtime.replay.inputs import model_files
 from leo_runtime.replay.sinks import FrameSink as FrameSink
 from leo_runtime.replay.summary import RunningSummary
 from leo_runtime.runtime.arguments import SourceWindow
+from leo_runtime.runtime.link_watch import LinkKnown
 from leo_runtime.runtime.runtime import Runtime
+from leo_runtime.runtime.straight import KnownFrame, StraightPlan
 
 
 def streams_read(workload: Workload) -> tuple[str, ...]:
@@ -111,6 +115,7 @@ def replay(
     sinks: Sequence[FrameSink] = (),
     amended: Callable[[FrameResult], FrameResult] | None = None,
     earlier: EarlierPart | None = None,
+    straight: bool = False,
 ) -> Replay:
     """Submit every frame of a span of a recording to a runtime, and wait for the last answer: its `summary` says what
     came of it. Frames are let go of when they have ended; a sink `KeptFrames` keeps them.
@@ -119,8 +124,10 @@ def replay(
     as one (`Runtime.submit_batch`). `changes` are told to the sinks: the runtime's documents are changed already.
     `sinks` are told of each frame when it has ended; where a replay in real time is interrupted, also of those that had
     ended by then. `amended` gives frames what is known of them besides (`KnownFrames`). Of a run in real time that was
-    interrupted there is an `earlier` part, of which all are told first. Raises `RecordingError` where the recording
-    does not fit the workload, or the span is over before any graph runs.
+    interrupted there is an `earlier` part, of which all are told first. With `straight`, frames take the short way
+    (`Runtime.submit_straight`) where they can, and nobody is told of each: all of the summary is the same but its
+    busiest part, which is left out. Raises `RecordingError` where the recording does not fit the workload, or the span
+    is over before any graph runs.
     """
     workload = runtime.merged.workload
     check_streams(workload, recording)
@@ -150,14 +157,18 @@ def replay(
             f"`{recording.manifest.name}`, {first}",
             hint="replay more of it, or another recording",
         )
+    straight = straight and batch == 1 and not sinks and runtime.goes_straight and not recording.gaps
     told = _Told(begun, sinks, amended)
     for sink in sinks:
         sink.begin(begun)
     try:
         if earlier is not None:
             earlier.tell(told.frame)
-        _submit_all(runtime, begun, chain([first_batch], planned), told, progress, earlier)
-        told.ended(runtime.drain())
+        if straight:
+            runtime.submit_straight(_known(begun, chain([first_batch], planned), progress), told)
+        else:
+            _submit_all(runtime, begun, chain([first_batch], planned), told, progress, earlier)
+            told.ended(runtime.drain())
     except KeyboardInterrupt:
         # In virtual time they can be had again, and in the order in which a run in one piece tells of them. Where one
         # was told of in part, what follows would not add up: it is lost, as it is where the process is killed.
@@ -165,7 +176,37 @@ def replay(
             with suppress(Exception):  # It may have come in the middle of anything.
                 told.ended(runtime.results())
         raise
-    return told.whole()
+    return told.whole(runtime.links())
+
+
+class _Links:
+    """What the links of a recording do, as time goes on."""
+
+    def __init__(self, begun: Replay, *, said: bool = True) -> None:
+        """`said`: to who submits; else the runtime itself has it."""
+        samples = begun.recording.manifest.links if said else ()
+        self._left = deque(sorted(samples, key=lambda sample: sample.time_us))
+        self._start_us = begun.span.start_us
+        self._now: dict[tuple[str, str], LinkNow] = {}
+
+    def changed(self, at_us: int) -> dict[tuple[str, str], LinkNow] | None:
+        """All that is known of them then; None: nothing has changed since this was last asked."""
+        left, until_us = self._left, self._start_us + at_us
+        if not left or left[0].time_us > until_us:
+            return None
+        while left and left[0].time_us <= until_us:
+            sample = left.popleft()
+            up = sample.bytes_per_s is not None
+            self._now[sample.source, sample.target] = (sample.latency_us, sample.bytes_per_s) if up else None
+        return dict(self._now)
+
+
+def _known(begun: Replay, planned: Iterator[Batch], progress: Progress) -> Iterator[KnownFrame]:
+    """The frames, each by itself: where nothing is computed, nothing of the recording is read but what links do."""
+    links, length_us = _Links(begun), begun.length_us
+    for (release_us,), graphs in planned:
+        yield release_us, graphs, links.changed(release_us)
+        progress(begun.policy, release_us, length_us)
 
 
 def _submit_all(
@@ -177,20 +218,13 @@ def _submit_all(
     earlier: EarlierPart | None = None,
 ) -> None:
     recording, start_us, length_us = begun.recording, begun.span.start_us, begun.length_us
-    said = () if runtime.has_network else recording.manifest.links
-    links = deque(sorted(said, key=lambda sample: sample.time_us))
-    now: dict[tuple[str, str], tuple[int, int | None] | None] = {}
+    links = _Links(begun, said=not runtime.has_network)
     windows = {graph.name: window_samples(begun, graph) for graph in begun.workload.graphs}
     periods_us = {graph.name: graph.period_us for graph in begun.workload.graphs}
     sources: dict[tuple[str, ...], tuple[SourceWindow, ...]] = {}
     if earlier is not None:
         planned = _left(planned, earlier)
     for releases_us, graphs in planned:
-        changed = False
-        while links and links[0].time_us <= start_us + releases_us[-1]:
-            sample, changed = links.popleft(), True
-            up = sample.bytes_per_s is not None
-            now[sample.source, sample.target] = (sample.latency_us, sample.bytes_per_s) if up else None
         if graphs not in sources:
             sources[graphs] = runtime.sources(graphs)
         collected = [
@@ -214,14 +248,15 @@ def _submit_all(
                 for release_us in releases_us
             ]
         number = runtime.submit_batch(
-            collected, graphs=graphs, links=dict(now) if changed else None, unbroken=unbroken, wait=True
+            collected, graphs=graphs, links=links.changed(releases_us[-1]), unbroken=unbroken, wait=True
         )
         over = {
             (k, graph): _gap_us(recording, windows[graph], periods_us[graph], start_us + release_us)
             for k, release_us in enumerate(releases_us if recording.gaps else ())
             for graph in graphs
         }
-        told.submitted(number, releases_us[-1], over)
+        told.submitted(number, releases_us[-1])
+        told.lacks(number, over)
         told.ended(runtime.results())
         progress(begun.policy, releases_us[-1], length_us)
 
@@ -263,6 +298,7 @@ class _Told:
         self._summary = RunningSummary(begun)
         graphs = {stage.name: stage.graphs for stage in begun.merged.stages}
         self._ledger = RunningLedger(begun.hardware, graphs, solver=begun.solver_on)
+        self._alone = AloneFrames(self._summary, self._ledger)
         self._running: dict[int, int] = {}
         """Releases of frames that have not ended, in order."""
         self._over: dict[int, Mapping[tuple[int, str], int]] = {}
@@ -271,10 +307,20 @@ class _Told:
         self.is_telling = False
         """Whether something has been told of in part: some have heard of it, others have not."""
 
-    def submitted(self, number: int, release_us: int, over: Mapping[tuple[int, str], int]) -> None:
+    def submitted(self, number: int, release_us: int) -> None:
         self._running[number] = release_us
-        self._over[number] = over
         self._last_us = release_us
+
+    def lacks(self, number: int, over: Mapping[tuple[int, str], int]) -> None:
+        """Of each graph of a frame that is submitted, how much of its windows was not recorded."""
+        self._over[number] = over
+
+    def alone(
+        self, number: int, release_us: int, plan: StraightPlan, starts_us: Sequence[int], ends_us: Sequence[int]
+    ) -> None:
+        """A frame had the machine to itself. There are no sinks."""
+        self._last_us = release_us
+        self._alone.add(number, release_us, plan, starts_us, ends_us)
 
     def ended(self, frames: Sequence[FrameResult]) -> None:
         for frame in frames:
@@ -295,12 +341,13 @@ class _Told:
             self._energy(entries, self._ledger.settled_us if self._sinks else settled_us)
         self.is_telling = False
 
-    def whole(self) -> Replay:
-        """All has ended: tell what is left."""
+    def whole(self, links: tuple[LinkKnown, ...] = ()) -> Replay:
+        """All has ended: tell what is left, and what was known of links."""
+        self._alone.end()
         entries, end_us = self._ledger.end(self._begun.length_us)
         if entries:
             self._energy(entries, end_us)
-        ended = replace(self._begun, summary=self._summary.whole(end_us))
+        ended = replace(self._begun, summary=replace(self._summary.whole(end_us), links=links))
         for sink in self._sinks:
             sink.end(ended)
         return ended

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from leo_runtime.documents.workload import TaskGraph
-from leo_runtime.frame.entries import EnergySums, Entry
+from leo_runtime.frame.entries import EnergySums, Entry, Key
 from leo_runtime.frame.records import FrameResult, GraphResult
 from leo_runtime.replay.busiest import Busiest
 from leo_runtime.replay.failures import Failures
@@ -25,7 +25,7 @@ class RunningSummary:
         """Nothing has ended yet."""
         truths = truths_of(begun)
         self._begun = begun
-        self._pipelines = {graph.name: _RunningPipeline(begun, graph, truths) for graph in begun.workload.graphs}
+        self._pipelines = {graph.name: RunningPipeline(begun, graph, truths) for graph in begun.workload.graphs}
         self._uses: dict[str, list[int]] = {}
         """Of each resource: how many runs or sendings, and how long they lasted together."""
         self._wakes: dict[str, int] = {}
@@ -34,7 +34,7 @@ class RunningSummary:
         self._failures = Failures()
         self._together: dict[str, int] = {}
         self._busiest = Busiest(QUARTER_US * begun.batch)
-        self._frames = self._waits_given_up = self._solve_us = self._placed_anew = 0
+        self._frames = self._waits_given_up = self._solve_us = self._placed_anew = self._lost = 0
 
     def frame(self, ended: FrameResult, settled_us: int) -> None:
         """Count a frame that has ended; nothing of later ones begins before `settled_us`."""
@@ -55,6 +55,28 @@ class RunningSummary:
         """Count entries of the ledger."""
         self._sums.add(entries)
 
+    def alone(self, solve_us: int) -> None:
+        """Count a frame whose parts are counted by who has asked for `use` and `pipeline`, and told as `energy_sums`.
+
+        What is drawn of a run as its busiest part is without those.
+        """
+        self._frames += 1
+        if solve_us:
+            self._solve_us += solve_us
+            self._placed_anew += 1
+
+    def use(self, resource: str) -> list[int]:
+        """What a resource is used for, to be counted on: how many runs or sendings, and how long they lasted."""
+        return self._uses.setdefault(resource, [0, 0])
+
+    def pipeline(self, graph: str) -> RunningPipeline:
+        """That of a task graph, to be counted on."""
+        return self._pipelines[graph]
+
+    def energy_sums(self, sums: Mapping[Key, Sequence[int]]) -> None:
+        """Count energy that was summed elsewhere, as `EnergySums.add_sums` takes it."""
+        self._sums.add_sums(sums)
+
     def whole(self, end_us: int) -> Summary:
         """All that it came to; it was over at `end_us`."""
         graphs = self._sums.by_graph()
@@ -70,6 +92,7 @@ class RunningSummary:
             failures=self._failures.most_frequent(),
             ran_together=dict(sorted(self._together.items(), key=lambda item: (-item[1], item[0]))),
             waits_given_up=self._waits_given_up,
+            transfers_lost=self._lost,
             solving=Solving(self._solve_us, self._placed_anew, solver_nj),
             busiest=self._busiest.best(),
         )
@@ -87,6 +110,7 @@ class RunningSummary:
             use = uses.setdefault(send.resource or f"{send.source} -> {send.target}", [0, 0])
             use[0] += 1
             use[1] += send.sent_us - send.start_us
+            self._lost += bool(send.error)
         for load in frame.loads:
             use = uses.setdefault(load.resource, [0, 0])
             use[0] += 1
@@ -112,16 +136,18 @@ class RunningSummary:
         return tuple(found)
 
 
-class _RunningPipeline:
+class RunningPipeline:
     """Counts the answers of one task graph."""
 
     def __init__(self, begun: Replay, graph: TaskGraph, truths: Sequence[Truth]) -> None:
+        """It has answered nothing yet."""
         self._graph = graph.name
         self._latencies = Latencies()
         self._detections = Detections(begun, graph, truths)
         self._frames = self._failed = self._late = self._over_gaps = 0
 
     def add(self, result: GraphResult) -> None:
+        """Count what it answered in a frame."""
         self._frames += 1
         if result.outcome == "done":
             self._latencies.add(result.end_us - result.release_us)
@@ -134,7 +160,14 @@ class _RunningPipeline:
         if result.gap_us:
             self._over_gaps += 1
 
+    def answered(self, latency_us: int, is_late: bool) -> None:
+        """Count an answer without a label, of which nothing was missing."""
+        self._frames += 1
+        self._latencies.add(latency_us)
+        self._late += is_late
+
     def whole(self) -> Pipeline:
+        """All that it answered."""
         latencies, detections = self._latencies, self._detections
         median_us, p95_us, p99_us = latencies.quantiles((50, 95, 99))
         right = detections.right

@@ -115,7 +115,7 @@ def _transfers(frame: FrameLine, look: Look) -> str:
             send.source,
             send.target,
             _from(send.start_us, frame),
-            _from(send.arrive_us, frame),
+            "lost" if send.error else _from(send.arrive_us, frame),
             millijoules(send.nj),
         )
         for send in frame.transfers

@@ -87,6 +87,7 @@ TABLES: Mapping[str, Mapping[str, str]] = {
         "sent_us": _INT,
         "arrive_us": _INT,
         "nj": _INT,
+        "error": _TEXT,
     },
     "loads": {
         "frame": _INT,
@@ -313,6 +314,7 @@ def _transfer(frame: FrameLine, send: TransferLine) -> Sequence[object]:
         send.sent_us,
         send.arrive_us,
         send.nj,
+        send.error,
     )
 
 

@@ -34,6 +34,7 @@ def text(compared: Compared, look: Look = WIDE, written: Sequence[Path] = ()) ->
         tables.answers_table(summary.pipelines, look),
         tables.found_table(summary.pipelines, look),
         *_energy(compared.replayed, look),
+        tables.links_table(summary.links, look),
         _said(_after(compared), look),
         _policies(compared, look),
         "".join(f"written: {path}\n" for path in written)
@@ -98,6 +99,8 @@ def _after(compared: Compared) -> list[str]:
         lines.append(_planned(compared.planning))
     if summary.waits_given_up:
         lines.append(f"gates that could not be waited for: {summary.waits_given_up}")
+    if summary.transfers_lost:
+        lines.append(f"lost on the way, as a link fell or a server was gone: {summary.transfers_lost}")
     lines += [f"not kept awake: {name} ({why})" for name, why in compared.not_held.items()]
     if replayed.solver_on is not None:
         lines.append(_charged(replayed.solver_on, summary.solving, _energies(replayed)))

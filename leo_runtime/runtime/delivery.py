@@ -181,6 +181,11 @@ class Delivery:
         return tuple([one for known in self._subscribers if isinstance(one := known(), Subscription)])
 
     @property
+    def has_subscribers(self) -> bool:
+        """Whether anybody is given every result."""
+        return bool(self._subscribers)
+
+    @property
     def has_thread(self) -> bool:
         """Whether a thread collects for subscribers."""
         return self._thread is not None and self._thread.is_alive()

@@ -15,7 +15,7 @@ One that hangs is not called again unless it returns; others are loaded in its p
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import field, replace
 from functools import partial
@@ -28,6 +28,7 @@ import numpy as np
 
 from leo_runtime.backend import (
     Abandonable,
+    Askable,
     Backend,
     Kernel,
     News,
@@ -51,6 +52,7 @@ from leo_runtime.frozen import dataclass, maker
 from leo_runtime.operators import Output
 from leo_runtime.operators.outputs import Given, filled, inputs_of, packed, reals_of
 from leo_runtime.operators.outputs import arrays_of as arrays_in
+from leo_runtime.operators.packing import packed_zeros
 from leo_runtime.runtime.arguments import all_finite
 from leo_runtime.runtime.states import Kept, Start, StateNow, States, arrays_of
 from leo_runtime.schema import MAX_QUANTITY
@@ -212,6 +214,18 @@ class Kernels:
                 self._kernels.pop(key, None)
             else:
                 self._kernels[key] = kernel
+
+    @property
+    def only_draws(self) -> bool:
+        """Whether all that becomes of a run by it is what gates draw."""
+        return not self.computes and not self._keeps and self._told is None
+
+    def all_open(self, stages: Iterable[str], release_us: int) -> bool:
+        """Whether every gate among these opens at a release, where it `only_draws`."""
+        for name in stages:
+            if name in self._gates and not drawn(self._seed, self._stages[name], release_us):
+                return False
+        return True
 
     def begin(
         self,
@@ -435,12 +449,18 @@ class Kernels:
         """Try a mode of a processor with fresh kernels, which are then used; without a stage, the processor.
 
         A processor works where one of its modes does, of those that do not hang; the kernels of all the others are
-        loaded anew as well, since its device may be another. Raises what loading and running a kernel does.
+        loaded anew as well, since its device may be another. One that can be asked (`Askable`) is. Raises what asking,
+        loading and running a kernel does.
         """
         if stage:
             self._renew(stage, resource, variant)
             return
         hung = {key[:3] for key, _ in tuple(self._hung)}
+        there = (one.kernel for key, one in tuple(self._kernels.items()) if key[1] == resource and key[:3] not in hung)
+        askable = next((kernel for kernel in there if isinstance(kernel, Askable)), None)
+        if askable is not None:
+            askable.ask()
+            return
         modes = dict.fromkeys(key[:3] for key in tuple(self._kernels) if key[1] == resource and key[:3] not in hung)
         for number, (name, _, known) in enumerate(modes):
             try:
@@ -455,13 +475,16 @@ class Kernels:
                     self._kernels.pop((name, resource, known, lane), None)
 
     def _renew(self, stage: str, resource: str, variant: str) -> None:
-        """Have fresh kernels of a mode for all lanes, once all of them have run on zeros."""
+        """Have fresh kernels of a mode for all lanes, once all of them have run on zeros; of those that can be asked
+        one: what is sent for the others would keep everything else waiting.
+        """
         if stage in self._only_cost or stage not in self._stages:
             return
         fresh: dict[_Key, _Loaded] = {}
         for lane in self._lanes_of(resource):
             kernel = fresh[stage, resource, variant, lane] = self._fresh(stage, resource, variant)
-            self._warm(stage, variant, kernel)
+            if not (lane and isinstance(kernel.kernel, Askable)):
+                self._warm(stage, variant, kernel)
         self._kernels.update(fresh)
 
     def _lanes_of(self, resource: str) -> range:
@@ -473,7 +496,13 @@ class Kernels:
         bound = self._stages[stage].bound
         source = bound.operator.is_source
         audio = source and self._streams[bound.params[variant].stream].kind == "audio"
-        zeros = [_zeros(shape, np.int16 if audio else np.float32) for shape in bound.input_shapes]
+        takes = bound.takes
+        zeros = [
+            packed_zeros(shape[0])
+            if place < len(takes) and takes[place].is_packed
+            else _zeros(shape, np.int16 if audio else np.float32)
+            for place, shape in enumerate(bound.input_shapes)
+        ]
         with _exceptions_only():
             if kernel.steps is None:
                 kernel.call(zeros)
@@ -652,7 +681,7 @@ class Kernels:
         arrays: Sequence[Any] = arrays_in(output) if isinstance(output, np.ndarray) else _as_sequence(output)
         found = [(getattr(one, "shape", None), str(getattr(one, "dtype", type(one).__name__))) for one in arrays]
         expected = [(one.shape, one.data_type) for one in outputs]
-        if found != expected:
+        if found != expected and not _are_packed(found, outputs):
             raise KernelError(
                 f"stage `{stage.name}` gave {_listed(found)} on `{resource}`, expected {_listed(expected)}",
                 hint="a kernel of a model gives its outputs in their own types, several as a tuple",
@@ -695,6 +724,14 @@ class Kernels:
             else:
                 inputs.append(value)
         return inputs
+
+
+def _are_packed(found: Sequence[tuple[Any, str]], outputs: Sequence[Output]) -> bool:
+    """Whether it is packed bytes, of which there may be fewer than their shape says."""
+    if len(found) != 1 or len(outputs) != 1 or not outputs[0].is_packed:
+        return False
+    shape, kind = found[0]
+    return kind == outputs[0].data_type and isinstance(shape, tuple) and outputs[0].allows(shape)
 
 
 def drawn(seed: int, stage: MergedStage, release_us: int) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import ExitStack
 from functools import partial
 
@@ -12,8 +12,10 @@ from leo_runtime.clock import Clock, WallClock
 from leo_runtime.dispatch.dispatcher import Dispatcher
 from leo_runtime.dispatch.driver import Driver
 from leo_runtime.dispatch.executor import Executor
+from leo_runtime.dispatch.faults import FaultPlan
 from leo_runtime.dispatch.memory import Room
 from leo_runtime.dispatch.simulator import Noise, Simulator, seeded_noise
+from leo_runtime.documents.faults import Fault
 from leo_runtime.documents.hardware import Hardware
 from leo_runtime.documents.profile import Profile
 from leo_runtime.documents.workload import Workload
@@ -65,6 +67,7 @@ def virtual_parts(
     noise: Noise | int | None,
     device_times: Collection[str],
     told: Told | None,
+    faults: Sequence[Fault],
     network: Network | None,
 ) -> Parts:
     """Those of `Runtime.simulated`, which `undo` closes. Raises as that does."""
@@ -95,7 +98,14 @@ def virtual_parts(
 
     def start(_now_us: int, flights: Flights) -> Driver:
         return Simulator(
-            Dispatcher(lanes_of(hardware), limit=options.run_limit, rooms=rooms_of(hardware), policy=solver.policy),
+            Dispatcher(
+                lanes_of(hardware),
+                limit=options.run_limit,
+                rooms=rooms_of(hardware),
+                policy=solver.policy,
+                # In real time outputs are here as soon as they are computed.
+                remote=tuple(processor.name for processor in hardware.processors if processor.remote),
+            ),
             compute=flights.run,
             publish=flights.publish,
             noise=drawn,
@@ -104,6 +114,7 @@ def virtual_parts(
             lasts_us=flights.profiled_us if options.adapt or profile.contention.expected_ppm() else None,
             probe=flights.probe,
             slowdowns_ppm=profile.contention.slowdowns_ppm(),
+            faults=FaultPlan(faults),
             courses={} if network is None else network.courses,
             heard=watch.heard,
         )

@@ -30,6 +30,9 @@ Due = Mapping[str, tuple[tuple[str, int], ...]]
 """Of each graph, the merged stages that are due, and when from its release, in us."""
 
 
+MOST_ALONE = 256
+"""How many different things are kept that frames may find which have the machine to themselves."""
+
 _Asked = tuple[Conditions, Found | None]
 """What a release asks, with one choice of processors that are not used: as a frame by itself, and with what follows;
 None: it is placed alone."""
@@ -58,6 +61,11 @@ class Placer:
         self._lanes = {one.name: one.lanes for one in hardware.resources}
         self._caps = {processor.name: processor.memory_bytes for processor in hardware.processors}
         self._stores = {loader.target: loader.store for loader in hardware.loaders}
+        self._lingers_us = tuple(self._linger_us.items())
+        self._alone: dict[tuple[tuple[str, ...], tuple[str, ...]], Conditions] = {}
+        """What frames find that have the machine to themselves, by their graphs and who sleeps, while links are..."""
+        self._alone_links: Mapping[tuple[str, str], LinkNow] = {}
+        """...these."""
 
     def follow(self, before: Placer) -> None:
         """As `Planner.follow`."""
@@ -125,6 +133,32 @@ class Placer:
             why = planned
         return why
 
+    def place_alone(
+        self,
+        dispatcher: Dispatcher,
+        release_us: int,
+        graphs: tuple[str, ...],
+        links: Mapping[tuple[str, str], LinkNow],
+    ) -> Placed | Placement | None:
+        """As `place` answers for a frame that has the machine to itself; None where it has not.
+
+        Only where frames are placed each as if it were alone, and keep no state. Nobody else uses the dispatcher; who
+        changes `links` gives another mapping.
+        """
+        asleep = None if self._stores else dispatcher.sleepers(self._lingers_us, release_us)
+        if asleep is None:
+            return None
+        if links is not self._alone_links:
+            self._alone_links = links
+            self._alone.clear()
+        conditions = self._alone.get((graphs, asleep))
+        if conditions is None:
+            if len(self._alone) >= MOST_ALONE:
+                self._alone.clear()
+            conditions = self._alone[graphs, asleep] = Conditions(graphs, (), asleep, tuple(links.items()))
+        planned = self._planner.plan(conditions, context=self._planner.context(release_us))
+        return _placed(planned, conditions.asleep) if isinstance(planned, Planned) else planned
+
     def _is_too_much(
         self, flying: Collection[int], graphs_of: Mapping[int, Collection[str]], graphs: Collection[str]
     ) -> bool:
@@ -151,6 +185,7 @@ class Placer:
             now_us = max(release_us, driver.clock.now_us())
             machine = machine_now(driver.dispatcher, self._linger_us, release_us, now_us)
             lost, aside = driver.dispatcher.lost, _aside(driver.dispatcher)
+            links = _usable(driver.dispatcher, links, now_us)
             memory = NOTHING_THERE
             if self._stores:
                 memory = self._memory_now(driver.dispatcher, names, release_us, now_us)
@@ -194,6 +229,7 @@ class Placer:
             now = machine_now(dispatcher, self._linger_us, release_us, now_us, again=again, waits_for_waking=waits)
         asked: list[_Asked] = []
         kept = self._states_of(graphs, states) if states else ()
+        links = _usable(dispatcher, links, now_us)
         memory = self._memory_now(dispatcher, graphs, release_us, now_us) if self._stores else NOTHING_THERE
         lost, hanging = dispatcher.lost, dispatcher.suspects(now_us)
         # What hangs, or did not long ago, is not offered as long as there are others.
@@ -233,6 +269,14 @@ class Placer:
 def _aside(dispatcher: Dispatcher) -> tuple[tuple[str, str, str], ...]:
     """The modes that are out of service, as `Conditions.aside` has them. The driver is locked."""
     return tuple([(stage, resource, variant) for resource, stage, variant in dispatcher.health.aside if stage])
+
+
+def _usable(
+    dispatcher: Dispatcher, links: Mapping[tuple[str, str], LinkNow], now_us: int
+) -> Mapping[tuple[str, str], LinkNow]:
+    """Links as they are, without those that have fallen, or came back just now. The driver is locked."""
+    out = dispatcher.links.out(now_us)
+    return {**links, **dict.fromkeys(out)} if out else links
 
 
 def late_graphs(planned: Planned, graphs: tuple[str, ...], due: Due) -> tuple[str, ...]:

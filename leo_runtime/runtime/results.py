@@ -85,6 +85,10 @@ class Results:
         self._asked = {graph.name: Asked.of(graph, merged) for graph in merged.workload.graphs}
         self._gates = frozenset(stage.name for stage in merged.stages if stage.bound.is_gate)
 
+    def outputs_of(self, graph: str) -> tuple[str, ...]:
+        """The merged stages that give what is due of a graph."""
+        return self._asked[graph].merged_outputs
+
     def of(
         self, submitted: Submitted, done: FrameDone, values: Values | None
     ) -> tuple[FrameResult, tuple[Lasted, ...]]:
@@ -274,4 +278,5 @@ def _sent(frame: int, send: SendRecord) -> TransferObservation:
         send.nj,
         send.resource,
         send.sent_us,
+        send.error,
     )

@@ -36,7 +36,7 @@ import threading
 import warnings
 import weakref
 from collections import deque
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import replace
 from functools import partial
@@ -45,7 +45,14 @@ from typing import TYPE_CHECKING, NoReturn, Self, Unpack
 
 from leo_runtime.backend import ProcessEnds, ends_of
 from leo_runtime.clock import Clock, WallClock
-from leo_runtime.dispatch.events import FrameAdmitted, FrameDone, ProcessorFound, ProcessorLost
+from leo_runtime.dispatch.events import (
+    FrameAdmitted,
+    FrameDone,
+    LinkFound,
+    LinkLost,
+    ProcessorFound,
+    ProcessorLost,
+)
 from leo_runtime.dispatch.executor import CLOSE_TIMEOUT_S, Executor
 from leo_runtime.dispatch.simulator import Noise, Simulator
 from leo_runtime.errors import ClosedError, DrainTimeoutError, InputError, once_more
@@ -84,6 +91,7 @@ if TYPE_CHECKING:
 
     from leo_runtime.dispatch.driver import Driver
     from leo_runtime.dispatch.holder import HoldFailure
+    from leo_runtime.documents.faults import Fault
     from leo_runtime.documents.hardware import Hardware
     from leo_runtime.documents.problem import Mode, Placement
     from leo_runtime.documents.profile import Profile
@@ -103,6 +111,7 @@ if TYPE_CHECKING:
     from leo_runtime.runtime.parts import Parts
     from leo_runtime.runtime.planner import LinksNow
     from leo_runtime.runtime.states import StateNow
+    from leo_runtime.runtime.straight import KnownFrame, StraightPlans, StraightTold
     from leo_runtime.runtime.windows import Planning
 
     Windows = Mapping[str, np.ndarray]
@@ -193,6 +202,7 @@ class Runtime:
         noise: Noise | int | None = None,
         device_times: Collection[str] = (),
         told: Told | None = None,
+        faults: Sequence[Fault] = (),
         network: Network | None = None,
         **changes: Unpack[OptionChanges],
     ) -> Self:
@@ -204,9 +214,10 @@ class Runtime:
         of operator `cost` are never computed: they give zeros. `noise` gives durations, or is the spread of a seeded
         log-normal noise in ppm. `device_times` names processors whose kernels' own time is taken instead of the
         profile's. `told` knows of runs, and these are not computed, unless a stage keeps state: for a run that is done
-        again. `network` says what links really do, and whether plans know (`leo_runtime.frame.link_course`). Raises
-        `GraphError`, `ProfileError`, `SolverError`, what making a backend raises, and `KernelError` where a stage has
-        no kernel that loads: every kernel is loaded beforehand, and a mode whose kernel fails then is left out.
+        again. `faults` go wrong when they say (`leo_runtime.documents.faults`). `network` says what links really do,
+        and whether plans know (`leo_runtime.frame.link_course`). Raises `GraphError`, `ProfileError`, `SolverError`,
+        what making a backend raises, and `KernelError` where a stage has no kernel that loads: every kernel is loaded
+        beforehand, and a mode whose kernel fails then is left out.
         """
         from leo_runtime.runtime.options import chosen_options
         from leo_runtime.runtime.parts import virtual_parts
@@ -223,6 +234,7 @@ class Runtime:
                 noise=noise,
                 device_times=device_times,
                 told=told,
+                faults=faults,
                 network=network,
             )
             runtime = cls(parts)
@@ -499,6 +511,83 @@ class Runtime:
         releases_us, windows = batch_frames(frames)
         return self._submit(self._asked(releases_us, windows, graphs, links, together, unbroken, copy), wait)
 
+    @property
+    def goes_straight(self) -> bool:
+        """Whether `submit_straight` can be used."""
+        now, site = self._now, self._site
+        return (
+            site.lanes is None
+            and not site.computes
+            and (now.kernels is None or now.kernels.only_draws)
+            and now.horizon is None
+            and site.solver.past is None
+            and site.solver.policy is None
+            and not self._options.adapt
+            and not self._drift.is_slowed
+            and not self._delivery.has_subscribers
+            and not self._paused
+            and self._links_said is None
+            and not self.has_network
+        )
+
+    def submit_straight(self, frames: Iterable[KnownFrame], told: StraightTold) -> None:
+        """Take frames that are all known beforehand, in virtual time where nothing is computed, and let all happen.
+
+        They come in order. `told` gets what comes of each; what has the machine to itself until the next release is
+        told of without a result, and nothing is remembered of it: neither `history` nor `drift`. Noise has to go by
+        what it is asked alone, since it may be asked twice. Nobody else uses the runtime meanwhile. Raises as `submit`
+        does, and `InputError` where frames cannot be taken so (`goes_straight`).
+        """
+        if not self.goes_straight:
+            raise InputError(
+                "frames cannot be taken straight: something is computed, or the runtime looks ahead or back",
+                hint="submit them one after the other",
+            )
+        from leo_runtime.runtime.straight import StraightPlans, with_next
+
+        plans = StraightPlans(self._now)
+        with self._turns.turn() as turn:
+            turn.queue()
+            turn.wait()
+            for known, next_us in with_next(frames):
+                self._take_straight(known, next_us, plans, told)
+        told.ended(self.drain())
+
+    def _take_straight(self, known: KnownFrame, next_us: int | None, plans: StraightPlans, told: StraightTold) -> None:
+        """Take one of several frames that follow each other at once. In turn."""
+        release_us, names, links = known
+        driver, now = self._driver or self._begun(release_us), self._now
+        assert isinstance(driver, Simulator), "its time is virtual"
+        require_order(release_us, self._last_release_us)
+        driver.reach(release_us)
+        if self._in_flight or self._ended:
+            told.ended(self.results())
+        if links is not None:
+            self._links = known_links(self.hardware, links)
+        is_alone = True
+
+        def place(of: tuple[str, ...]) -> Placed | Placement | Skipped:
+            nonlocal is_alone
+            found = now.placer.place_alone(driver.dispatcher, release_us, of, self._links)
+            if found is None:
+                is_alone = False
+                return self._place(driver, now, (release_us,), self._links, None, (), of)
+            return found
+
+        admitted, placed = now.admission.admit(driver, (release_us,), names, self._links, place)
+        if is_alone and admitted == names and isinstance(placed, Placed) and driver.goes_by_plans:
+            plan = plans.of(placed.planned, names)
+            if plan is not None and (now.kernels is None or now.kernels.all_open(plan.gated, release_us)):
+                times = driver.run_alone(plan.alone, self._count, release_us, next_us, placed.asleep)
+                if times is not None:
+                    self._last_release_us = release_us
+                    told.alone(self._number(), release_us, plan, *times)
+                    return
+        asked = _submission((release_us,), ({},), names, None, None, now)
+        frame = self._start_placed(driver, asked, self._number, admitted, placed)
+        told.submitted(frame, release_us)
+        told.ended(self.results())
+
     def feed(self, stream: str, chunk: np.ndarray, *, at_us: int | None = None) -> tuple[int, ...]:
         """The newest samples of a stream: makes and submits the frames that are due by them; returns their numbers.
 
@@ -708,6 +797,24 @@ class Runtime:
                 self._lost_before = tuple(name for name in self._lost_before if name != processor)
                 return
         driver.post(ProcessorFound(driver.clock.now_us(), processor))
+
+    def lose_link(self, source: str, target: str, why: str = "as was said") -> None:
+        """A link is down: what is under way over it is lost, and what needs it goes elsewhere. From any thread.
+
+        `restore_link` says when it is back; it is then used again, unless it comes and goes: then only after a while.
+        Raises `InputError` for an unknown one. Before the first frame it does nothing: `adjust` says how links are.
+        """
+        known_links(self.hardware, {(source, target): None})
+        driver = self._driver
+        if driver is not None:
+            driver.post(LinkLost(driver.clock.now_us(), source, target, why))
+
+    def restore_link(self, source: str, target: str) -> None:
+        """A link is back. From any thread. Raises `InputError` for an unknown one."""
+        known_links(self.hardware, {(source, target): None})
+        driver = self._driver
+        if driver is not None:
+            driver.post(LinkFound(driver.clock.now_us(), source, target))
 
     def adjust(
         self,
@@ -928,6 +1035,18 @@ class Runtime:
             states,
             paused,
         )
+        return self._start_placed(driver, asked, take, admitted, placed)
+
+    def _start_placed(
+        self,
+        driver: Driver,
+        asked: Submission,
+        take: Callable[[], int],
+        admitted: tuple[str, ...],
+        placed: Placed | Placement | Skipped,
+    ) -> int:
+        """Start a frame that is placed, of which these graphs were let in; `take` as of `_start_frame`. In turn."""
+        releases_us, names, now, ends = asked.releases_us, asked.graphs, asked.deployment, asked.ends
         shed = tuple([name for name in names if name not in admitted]) if len(admitted) < len(names) else ()
         wanted = now.wanted(names)
         if shed:

@@ -81,6 +81,8 @@ class Replanner:
     _modes: dict[str, tuple[str, str]] = field(default_factory=dict)
     _starts: dict[str, int] = field(default_factory=dict)
     _sent: dict[tuple[str, str], int] = field(default_factory=dict)
+    _last: Placement | None = None
+    """What was remembered last."""
 
     def precompute(self, conditions: Iterable[Conditions]) -> None:
         """Solve for each of these conditions, without regard to any last frame, and keep the plans in `table`."""
@@ -133,6 +135,9 @@ class Replanner:
 
     def remember(self, placement: Placement) -> None:
         """Take a placement as the last frame's answer."""
+        if placement is self._last:  # As most are: nothing is new in it.
+            return
+        self._last = placement
         self._modes |= {run.stage: (run.resource, run.variant) for run in placement.stages}
         self._starts |= {run.stage: run.start_us for run in placement.stages}
         self._sent |= {(run.stage, run.target): run.start_us for run in placement.transfers}

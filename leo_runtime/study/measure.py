@@ -16,6 +16,7 @@ from typing import Any, get_args
 import numpy as np
 
 from leo_runtime.backend.versions import versions
+from leo_runtime.documents.faults import faults_of
 from leo_runtime.documents.hardware import Hardware
 from leo_runtime.errors import SolverError
 from leo_runtime.frame.entries import Cause, Entry
@@ -80,6 +81,7 @@ def measure(study: Study, ready: Ready, shared: Shared, logs: Path | None = None
             compute=study.compute,
             noise=noise,
             seed=placing.seed,
+            faults=faults_of(case.changes, case.hardware, case.span.end_us - case.span.start_us, placing.seed),
             network=network_of(case.recording, case.hardware, case.span, placing.network_known),
         ) as runtime,
     ):
@@ -91,6 +93,7 @@ def measure(study: Study, ready: Ready, shared: Shared, logs: Path | None = None
                 batch=placing.batch,
                 changes=case.changes,
                 sinks=sinks,
+                straight=True,
             )
         except SolverError as error:
             # A wrong answer to the first question is told at once, before there is a frame that it is of.

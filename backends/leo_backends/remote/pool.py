@@ -136,7 +136,8 @@ class Pool:
                         self._keep(connection, call)
                     return replace(answer, took_us=self._clock.now_us() - began_us)
                 self._drop(connection, call)
-                if call.is_given_up:
+                if call.is_given_up:  # What was silent by one connection may be so by the others.
+                    self.forget_idle()
                     raise KernelError(f"the request to {self.url} was given up")
                 may = (self.remembers or not once) if failed.was_sent else is_used
                 if attempt == 2 or not may or isinstance(failed.cause, TimeoutError):
