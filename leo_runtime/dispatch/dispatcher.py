@@ -301,12 +301,19 @@ class Dispatcher:
             return None
         return self._power.sleepers(linger_us, release_us)
 
-    def pass_alone(self, asleep: Collection[str], used_until_us: Sequence[tuple[str, int]]) -> None:
+    def pass_alone(
+        self,
+        asleep: Collection[str],
+        woken: Sequence[tuple[str, int]],
+        used_until_us: Sequence[tuple[str, int]],
+    ) -> None:
         """Take note of a frame that had the machine to itself, and is over without having been admitted.
 
-        `asleep` slept at its release; the others were used until then.
+        `asleep` slept at its release; of these, and of what it used, who was woken, and until when each was used.
         """
         self._power.put_to_sleep(asleep)
+        for resource, at_us in woken:
+            self._power.wake_alone(resource, at_us)
         for resource, at_us in used_until_us:
             self._power.use(resource, at_us)
 
