@@ -53,7 +53,7 @@ from collections import deque
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from itertools import count as count_up
-from operator import attrgetter
+from operator import attrgetter, itemgetter
 from typing import Literal
 
 from leo_runtime.dispatch.asking import Asking, Machine
@@ -62,6 +62,7 @@ from leo_runtime.dispatch.events import (
     CancelSend,
     CancelStage,
     Event,
+    Exit,
     FrameAdmitted,
     FrameDone,
     FrameDropped,
@@ -118,7 +119,7 @@ from leo_runtime.dispatch.waits import Patience
 from leo_runtime.documents.problem import Mode
 from leo_runtime.frame.event_driven import EventPolicy, Moment, Option, Start
 
-_number, _key = attrgetter("number"), attrgetter("key")
+_number, _key, _at = attrgetter("number"), attrgetter("key"), itemgetter(0)
 
 Which = int | tuple[str, int]
 """Of several runs of a stage in a frame, by attempt, and transfers of its output, by target and number."""
@@ -167,6 +168,8 @@ class Dispatcher:
         )
         self._lost: set[str] = set()
         self._links = Links()
+        self._exits: list[tuple[int, int, Exit]] = []
+        """Of frames in flight, or that were, with their numbers, in the order of their times."""
         self._remote = frozenset(remote)
         self._limits = None if limit is None else Limits(limit)
         self._asking = None if policy is None else Asking(policy)
@@ -378,7 +381,8 @@ class Dispatcher:
             self._probed(event)
         elif isinstance(event, FrameDropped):
             self._drop_frame(event)
-        # Else time has passed: `_advance` looks at what waited for that.
+        else:  # Time has passed: `_advance` looks at what else waited for that.
+            self._answer_early()
 
     # Events.
 
@@ -392,6 +396,9 @@ class Dispatcher:
             deadline_us = 0 if event.give_up_us is None else event.give_up_us - event.release_us
             frame.limit_us = self._limits.of_frame_us(deadline_us)
         self._power.put_to_sleep(event.asleep)
+        for one in event.exits:
+            insort(self._exits, (one.at_us, event.frame, one), key=_at)
+            self._remind(one.at_us)
         for number, again in event.again:
             self._place_again(number, again)
         for index, (name, planned) in enumerate(plan.stages.items()):
@@ -907,6 +914,38 @@ class Dispatcher:
             self._out += self._health.probed(target, event.error, self._now_us)
             if not event.error and not event.stage:
                 self._lost.discard(event.resource)
+
+    def _answer_early(self) -> None:
+        """Give up what is not there by its deadline, where something else has answered in its place."""
+        while self._exits and self._exits[0][0] <= self._now_us:
+            _, number, one = self._exits.pop(0)
+            frame = self._frames.get(number)
+            if frame is None:
+                continue
+            found = [frame.stages[name] for name in one.answers if name in frame.stages]
+            done = [stage.name for stage in found if stage.state == "done"]
+            if not done:
+                continue
+            error = f"not there by its deadline, and not waited for: `{done[-1]}` answers"
+            for name in one.gives_up:
+                if name in frame.stages:
+                    self._stop(frame.stages[name], error)
+            for send in frame.sends.values():
+                readers = [frame.stages[name] for name in send.stage.planned.readers]
+                if all(reader.state in OVER for reader in readers if reader.resource == send.link.target):
+                    self._lose_send(send, error)
+            self._settle(frame)
+            self._finish(frame)
+
+    def _stop(self, stage: Stage, error: str) -> None:
+        """Nobody waits for a stage any more."""
+        if stage.state == "waiting":
+            self._end(stage, "failed", error)
+        elif stage.state == "running":
+            self._cancel(stage)
+            self._leave(stage)
+            stage.state, stage.error = "failed", error
+            stage.frame.open -= 1
 
     def _drop_frame(self, event: FrameDropped) -> None:
         frame = self._frames.get(event.frame)

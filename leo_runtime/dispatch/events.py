@@ -28,6 +28,15 @@ def value(kind: type[Kind]) -> type[Kind]:
 
 
 @value
+class Exit:
+    """From then on nobody waits for stages of a frame, if another one has answered in their place."""
+
+    at_us: int
+    answers: tuple[str, ...]
+    gives_up: tuple[str, ...]
+
+
+@value
 class FrameAdmitted:
     """A frame is to run by a plan whose time 0 is `release_us`."""
 
@@ -42,6 +51,7 @@ class FrameAdmitted:
     again: tuple[tuple[int, Plan], ...] = ()
     """Earlier frames, by number, whose waiting stages are placed again: plans of these stages under the names and in
     the time of their frame. What is not in such a plan, or has started, goes on as before."""
+    exits: tuple[Exit, ...] = ()
 
 
 @value

@@ -78,6 +78,8 @@ class ReplayFigures(Value):
     """How releases came to their plans; null: each was placed as if it were alone."""
     waits_given_up: int
     """Transfers and wake-ups that were planned to wait for a gate, and went on without it so as not to be late."""
+    exits: dict[str, int]
+    """How often an early exit answered in place of the rest, as "pipeline by stage"."""
     transfers_lost: int
     """Sendings that were never there, since their link fell or their server was gone."""
     failures: tuple[Failure, ...]
@@ -133,6 +135,7 @@ def figures(
         not_held=dict(compared.not_held),
         planning=compared.planning,
         waits_given_up=summary.waits_given_up,
+        exits=dict(summary.exits),
         transfers_lost=summary.transfers_lost,
         failures=summary.failures,
         pipelines=summary.pipelines,
