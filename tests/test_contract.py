@@ -78,7 +78,6 @@ class TestCpu(BackendContract):
             example("small model", "tflite", [row], model=TINY, output_shape=(2,)),
             example("model by steps", "tflite", [np.stack([row, -row])[..., None]], **STEPS),
             example("front end", "micro_features", [sound]),
-            example("packed", "pack", [np.outer(row, row)], form="int8", compress="zlib", block_values=16),
         )
 
 

@@ -20,11 +20,9 @@ from leo_runtime.operators.packing import (
     HEADER,
     PackParameters,
     UnpackParameters,
-    filled_up,
     most_bytes,
     read_head,
     sent_bytes,
-    used,
 )
 
 HERE = tuple(how for how in COMPRESSIONS if not packing.lacks(how) and how != "jpeg")
@@ -44,14 +42,13 @@ def unpacked(array: np.ndarray, shape: Shape, reads: Sequence[str] = HERE) -> np
 
 
 def there_and_back(values: np.ndarray, **params: Any) -> np.ndarray:
-    """What arrives of values, of which only the bytes that are used cross."""
-    whole = packed(values, **params)
-    assert whole.dtype == np.uint8 and whole.shape == (most_bytes(values.shape),)
-    sent = used(whole)
+    """What arrives of values."""
+    sent = packed(values, **params)
+    assert sent.dtype == np.uint8 and sent.ndim == 1 and len(sent) <= most_bytes(values.shape)
     checked = PackParameters.model_validate(params)
-    if np.isfinite(values).all() and read_head(whole).form == checked.form:
+    if np.isfinite(values).all() and read_head(sent).form == checked.form:
         assert len(sent) <= sent_bytes(checked, values.shape)
-    found = unpacked(filled_up(sent, len(whole)), values.shape)
+    found = unpacked(sent, values.shape)
     assert found.dtype == np.float32 and found.shape == values.shape
     return found
 
@@ -214,7 +211,7 @@ def test_how_many_bytes_forms_take() -> None:
 def test_smooth_features_take_a_fifth() -> None:
     rows = np.add.outer(np.sin(np.arange(98) / 9), np.cos(np.arange(40) / 5)).astype(np.float32)
     plain, short = packed(rows, form="int8"), packed(rows, form="int8", compress="zstd")
-    assert len(used(short)) * 5 < rows.nbytes < 4.1 * len(used(plain))
+    assert len(short) * 5 < rows.nbytes < 4.1 * len(plain)
     assert unpacked(short, rows.shape).tobytes() == unpacked(plain, rows.shape).tobytes()
 
 
@@ -224,7 +221,7 @@ def test_images_go_as_jpeg(channels: int) -> None:
     ramp = np.add.outer(np.arange(48), 2 * np.arange(64)).astype(np.float32)
     image = np.stack([ramp] * channels, axis=-1)[None]
     whole = packed(image, form="uint8", compress="jpeg", quality=90)
-    assert read_head(whole).compress == "jpeg" and len(used(whole)) < image.size / 3
+    assert read_head(whole).compress == "jpeg" and len(whole) < image.size / 3
     found = unpacked(whole, image.shape, ("jpeg",))
     assert np.abs(found - image).max() < 8
 
@@ -246,8 +243,8 @@ def rows() -> np.ndarray:
 def test_damaged_bytes_are_refused(seed: int, how: str) -> None:
     rng = np.random.default_rng(seed)
     values = np.cumsum(rng.normal(size=(20, 8)), axis=0).astype(np.float32)
-    whole = packed(values, form="int8", compress=how)
-    whole[rng.integers(len(used(whole)))] ^= 1 << rng.integers(8)
+    whole = packed(values, form="int8", compress=how).copy()
+    whole[rng.integers(len(whole))] ^= 1 << rng.integers(8)
     with pytest.raises(KernelError, match=r"packed bytes|LEO1"):
         unpacked(whole, values.shape)
 
@@ -256,11 +253,10 @@ def test_damaged_bytes_are_refused(seed: int, how: str) -> None:
 def test_truncated_bytes_are_refused(length: int) -> None:
     values = np.arange(160, dtype=np.float32).reshape(20, 8)
     whole = packed(values, form="int8")
-    cut = used(whole)[: min(length, len(used(whole)) - 1)]
-    with pytest.raises(KernelError, match=r"packed bytes|LEO1"):
-        unpacked(filled_up(cut, len(whole)), values.shape)
     with pytest.raises(KernelError, match="packed bytes"):
-        unpacked(cut, values.shape)
+        unpacked(whole[: min(length, len(whole) - 1)], values.shape)
+    with pytest.raises(KernelError, match="packed bytes"):
+        unpacked(np.append(whole, np.zeros(1 + length, np.uint8)), values.shape)
 
 
 @given(st.binary(max_size=300))
@@ -375,12 +371,3 @@ def test_parameters_that_cannot_be() -> None:
     with pytest.raises(GraphError, match=r"takes 660 packed bytes, got \(7,\)"):
         find_operator("unpack").output_shape(UnpackParameters(shape=(20, 8)), [(7,)])
     assert math.prod(()) == 1 and most_bytes(()) == 24
-
-
-def test_what_is_sent_is_filled_up_to_no_more_than_there_is_room(rows: np.ndarray) -> None:
-    whole = packed(rows, form="int8")
-    assert filled_up(used(whole), len(whole)).tobytes() == whole.tobytes()
-    assert used(np.zeros(30, np.uint8)).shape == (30,)  # It says nothing of how many are used.
-    for wrong in (np.zeros(9, np.float32), np.zeros((3, 3), np.uint8), np.zeros(len(whole) + 1, np.uint8)):
-        with pytest.raises(ValueError, match="packed bytes are at most"):
-            filled_up(wrong, len(whole))

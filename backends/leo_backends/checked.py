@@ -16,7 +16,9 @@ from leo_runtime.operators.own import failure
 def require_inputs(stage: BoundStage, inputs: Sequence[np.ndarray]) -> None:
     """Raise `KernelError` for inputs of other shapes than the stage reads."""
     shapes = tuple(array.shape for array in inputs)
-    if shapes != tuple(stage.input_shapes):
+    if shapes == tuple(stage.input_shapes):
+        return
+    if len(shapes) != len(stage.input_shapes) or not all(map(stage.takes_shape, range(len(shapes)), shapes)):
         raise KernelError(f"stage `{stage.name}` was given the shapes {shapes}, it reads {stage.input_shapes}")
 
 
@@ -42,7 +44,7 @@ def checked_output(stage: BoundStage, given: Any) -> np.ndarray:
     if type(given) is not np.ndarray and np.ma.is_masked(given):
         raise KernelError(f"stage `{stage.name}` gave an array with masked numbers", hint="fill them: output.filled(0)")
     output = np.asarray(given, stage.several[0].data_type if len(stage.several) == 1 else np.float32, order="C")
-    if output.shape != stage.output_shape:
+    if output.shape != stage.output_shape and not (stage.several and stage.several[0].allows(output.shape)):
         if isinstance(given, np.ndarray):
             raise KernelError(
                 f"stage `{stage.name}` gave the shape {output.shape}, its operator promises {stage.output_shape}"

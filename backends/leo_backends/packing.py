@@ -28,7 +28,6 @@ from leo_runtime.operators.packing import (
     PackParameters,
     UnpackParameters,
     content_of,
-    most_bytes,
     read_head,
     rows_of,
     with_head,
@@ -57,24 +56,19 @@ def pack(params: PackParameters, shapes: Sequence[Shape]) -> Program:
     """The program of `pack`. Raises `MissingExtraError`."""
     _require_packages(params.compress)
     (shape,) = shapes
-    length = most_bytes(shape)
     compressed = _packer(params, shape)
 
     def program(inputs: Sequence[np.ndarray]) -> np.ndarray:
-        into = np.zeros(length, np.uint8)
         values = np.ascontiguousarray(inputs[0], np.float32)
         found = _packed(values, params) if values.size else None
         if found is None or sum(map(len, found)) > values.nbytes:
-            with_head("float32", "none", 0, _bytes(values.astype("<f4", copy=False)), into)
-            return into
+            return with_head("float32", "none", 0, _bytes(values.astype("<f4", copy=False)))
         scales, body = found
         block = params.block_values if params.form in ("int8", "int4") else 0
         short = scales + compressed(body) if compressed is not None else None
         if short is None or len(short) >= len(scales) + len(body):
-            with_head(params.form, "none", block, scales + body, into)
-        else:
-            with_head(params.form, params.compress, block, short, into)
-        return into
+            return with_head(params.form, "none", block, scales + body)
+        return with_head(params.form, params.compress, block, short)
 
     return program
 

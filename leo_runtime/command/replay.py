@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from leo_runtime.recordings.recording import Recording
     from leo_runtime.replay.compare import Compared, Placing
     from leo_runtime.replay.log_text import Settings
+    from leo_runtime.replay.network import NetworkKnown
     from leo_runtime.replay.replay import Span, Time
     from leo_runtime.report.replay_figures import ReplayFigures
 
@@ -65,6 +66,7 @@ class Request:
     charge_solver: str | None
     batch: int
     window: int | None
+    network_known: NetworkKnown
     no_compare: bool
     policies: tuple[str, ...] | None
     changes: tuple[str, ...]
@@ -134,6 +136,13 @@ def add(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="place each frame with the releases known to follow, of up to N stages in all; 0: as if it were alone "
         "(default: 30 with `exact`, else 0)",
+    )
+    parser.add_argument(
+        "--network-known",
+        choices=("estimated", "truth"),
+        default="estimated",
+        help="what virtual plans know of links that a recording or `--network` tells of: what transfers have shown so "
+        "far, or what each link does as a frame is released (default: estimated)",
     )
     others = parser.add_mutually_exclusive_group()
     others.add_argument("--no-compare", action="store_true", help="leave out the other policies")
@@ -301,6 +310,7 @@ def _placing(request: Request) -> Placing:
         noise_ppm=round(request.noise * 10_000) or None,
         seed=request.seed,
         window_stages=request.window,
+        network_known=request.network_known,
     )
 
 
@@ -313,6 +323,7 @@ def _settings(request: Request, placing: Placing) -> Settings:
         noise_ppm=placing.noise_ppm,
         reserve_percent=placing.reserve_percent,
         window_stages=placing.stages_of_windows,
+        network_known=placing.network_known,
         recording=request.recording,
         questions=not request.no_questions,
     )

@@ -42,7 +42,7 @@ class BoundStage:
     takes: tuple[Output, ...] = ()
     """What it reads as it is stored, an array each (`Operator.takes`); (): nothing, or not the same in all variants."""
     sent: Mapping[str, int] = field(default_factory=dict)
-    """How many bytes of its output are sent, by variant, where that is not all of it."""
+    """How many bytes of its output there are, by variant, where that may be fewer than its shape says."""
 
     @property
     def outputs(self) -> tuple[Output, ...]:
@@ -54,6 +54,11 @@ class BoundStage:
         """Whether it decides if others run."""
         return self.operator.is_gate or (self.operator.only_costs and self.chance_ppm is not None)
 
+    def takes_shape(self, place: int, shape: Shape) -> bool:
+        """Whether its input at that place may have this shape: of packed bytes there may be fewer."""
+        wanted = self.input_shapes[place]
+        return shape == wanted or (place < len(self.takes) and self.takes[place].allows(shape))
+
     def work(self, variant: str) -> Work:
         """Multiply-accumulates and bytes of one run."""
         work: Work = self.operator.work(self.params[variant], self.input_shapes)
@@ -64,7 +69,7 @@ class BoundStage:
         return sum(output.bytes for output in self.outputs)
 
     def sent_bytes(self, variant: str) -> int:
-        """How much of that is sent, where it is sent: less where the stage packs."""
+        """How much of that there is in a variant: less where the stage packs."""
         return self.sent.get(variant, self.output_bytes())
 
     def weight_bytes(self, variant: str) -> int:

@@ -393,6 +393,7 @@ def _enlarged(loaded: Loaded, times: Fraction | int) -> tuple[BoundStage, list[n
             shapes,
             output_shape,
             {loaded.variant: stage.accuracy_loss_ppm[loaded.variant]},
+            several=() if stage.operator.outputs is None else stage.operator.outputs(params, shapes),
         ),
         inputs,
     )

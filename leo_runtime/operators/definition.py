@@ -47,7 +47,11 @@ class Output:
     """Above 0: a value stands for the real scale * (value - zero_point), which readers other than models are given."""
     zero_point: int = 0
     is_packed: bool = False
-    """It is packed bytes (`operators.packing`): only those that are used are sent, and only `unpack` reads them."""
+    """It is packed bytes (`operators.packing`), at most as many as `shape` says, which only `unpack` reads."""
+
+    def allows(self, shape: Shape) -> bool:
+        """Whether an array of it may have this shape."""
+        return shape == self.shape or (self.is_packed and len(shape) == 1 and shape[0] <= self.shape[0])
 
     @property
     def bytes(self) -> int:
@@ -124,8 +128,8 @@ class Operator:
     """The arrays that it reads as they are stored: given those of the same type and scale, it gets them as they
     crossed. All others, and all that other operators are given, come in float32."""
     sent_bytes: Callable[[Any, Sequence[Shape]], int] | None = None
-    """How much of its output is sent, by parameters and shapes of inputs, where that is not all of it; the most, where
-    it depends on the values."""
+    """How many bytes its output has, by parameters and shapes of inputs, where that may be fewer than its shape says;
+    the most, where it depends on the values."""
     is_gate: bool = False
     """Its output is one number: above 0 opens the gate, and lets the stages behind it run."""
     is_source: bool = False

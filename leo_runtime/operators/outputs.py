@@ -10,6 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from leo_runtime.operators.definition import Output
+from leo_runtime.operators.packing import packed_zeros
 
 Given = np.ndarray | tuple[np.ndarray, ...]
 """What a kernel gives."""
@@ -78,6 +79,9 @@ def _stands_for(output: Output) -> tuple[str, float, int]:
 
 
 def filled(outputs: Sequence[Output], number: float = 0) -> np.ndarray:
-    """The value whose arrays are all of one number, as they are stored."""
-    arrays = [np.full(output.shape, number, output.data_type) for output in outputs]
+    """The value whose arrays are all of one number, as they are stored; packed bytes are those of zeros."""
+    arrays = [
+        packed_zeros(output.shape[0]) if output.is_packed else np.full(output.shape, number, output.data_type)
+        for output in outputs
+    ]
     return one_value(arrays, [output.name for output in outputs])

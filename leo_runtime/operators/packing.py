@@ -1,7 +1,7 @@
 """Arrays packed into fewer bytes for the way between two processors, and made arrays of float32 again behind it.
 
-Packed bytes are an array of uint8 that is as long as the longest form of the array may get. How many of them are used
-is said by the first of them, the header, and only these have to be sent (`used`):
+Packed bytes are an array of uint8, in one axis, that is as long as it need be: at most as the array in float32 with the
+header, which says what they are:
 
     offset  bytes
     0       4      `LEO1`
@@ -119,12 +119,12 @@ class Head:
 
 
 def most_bytes(shape: Shape) -> int:
-    """How long the packed bytes of an array are at the most, in any form: the length of what `pack` gives."""
+    """How many packed bytes an array takes at the most, in any form."""
     return HEADER.size + 4 * math.prod(shape)
 
 
 def sent_bytes(params: PackParameters, shape: Shape) -> int:
-    """How many of them are used in a form: at the most, where it is compressed."""
+    """How many it takes in a form: at the most, where it is compressed."""
     count = math.prod(shape)
     blocks = -(-count // params.block_values)
     of_form: dict[Form, int] = {
@@ -139,12 +139,16 @@ def sent_bytes(params: PackParameters, shape: Shape) -> int:
     return HEADER.size + min(4 * count, of_form[params.form])
 
 
-def with_head(form: Form, compress: Compression, block_values: int, content: bytes, into: np.ndarray) -> None:
-    """Write a header and what follows it where packed bytes begin."""
-    start = HEADER.pack(MARK, FORMS.index(form), COMPRESSIONS.index(compress), 0, block_values, len(content), 0)
-    checksum = zlib.crc32(content, zlib.crc32(start[:16]))
-    into[: HEADER.size] = np.frombuffer(start[:16] + checksum.to_bytes(4, "little"), np.uint8)
-    into[HEADER.size : HEADER.size + len(content)] = np.frombuffer(content, np.uint8)
+def with_head(form: Form, compress: Compression, block_values: int, content: bytes) -> np.ndarray:
+    """Packed bytes: the header, and what follows it."""
+    start = HEADER.pack(MARK, FORMS.index(form), COMPRESSIONS.index(compress), 0, block_values, len(content), 0)[:16]
+    checksum = zlib.crc32(content, zlib.crc32(start))
+    return np.frombuffer(start + checksum.to_bytes(4, "little") + content, np.uint8)
+
+
+def packed_zeros(length: int) -> np.ndarray:
+    """The longest packed bytes of an array of zeros that may take so many: as a stand-in for any."""
+    return with_head("float32", "none", 0, bytes(length - HEADER.size))
 
 
 def read_head(packed: np.ndarray) -> Head:
@@ -158,37 +162,19 @@ def read_head(packed: np.ndarray) -> Head:
         raise ValueError("these are no packed bytes: they do not begin with `LEO1`")
     if form >= len(FORMS) or compress >= len(COMPRESSIONS):
         raise ValueError(f"packed bytes are of form {form}, compressed by {compress}, which are not known here")
-    if length > len(packed) - HEADER.size:
+    if length != len(packed) - HEADER.size:
         raise ValueError(
-            f"packed bytes are {length} bytes behind the header, of which {len(packed) - HEADER.size} are there"
+            f"packed bytes say that {length} bytes are behind the header, where {len(packed) - HEADER.size} are"
         )
     return Head(FORMS[form], COMPRESSIONS[compress], block_values, length, checksum)
 
 
 def content_of(packed: np.ndarray, head: Head) -> bytes:
     """What follows the header. Raises `ValueError` where it is damaged."""
-    content = packed[HEADER.size : HEADER.size + head.length].tobytes()
+    content = packed[HEADER.size :].tobytes()
     if zlib.crc32(content, zlib.crc32(packed[:16].tobytes())) != head.checksum:
         raise ValueError("packed bytes were damaged on their way: their checksum is another")
     return content
-
-
-def used(packed: np.ndarray) -> np.ndarray:
-    """Those of packed bytes that have to be sent: all of them, where the header does not say how many."""
-    try:
-        return packed[: HEADER.size + read_head(packed).length]
-    except ValueError:
-        return packed
-
-
-def filled_up(sent: np.ndarray, length: int) -> np.ndarray:
-    """What was sent of packed bytes, as long as they were. It is not looked at. Raises `ValueError` where it is longer,
-    or no bytes."""
-    if sent.dtype != np.uint8 or sent.ndim != 1 or len(sent) > length:
-        raise ValueError(f"packed bytes are at most {length} of uint8, got {sent.dtype} of {shown(sent.shape)}")
-    whole = np.zeros(length, np.uint8)
-    whole[: len(sent)] = sent
-    return whole
 
 
 def rows_of(shape: Shape) -> tuple[int, int]:
@@ -251,8 +237,8 @@ PACK = Operator(
     summary="An array in fewer bytes, for the way to another processor. Of a block, or band, from lo to hi a step is "
     "(hi - lo) / 255, or / 15 of int4, and a value x is sent as rint((x - lo) / step). Sent whole, as float32, is an "
     "array of which a value is no number or not finite, too great for its form (of pcm16 outside of [-1, 1), of uint8 "
-    "of 0 to 255), or that would get longer. Output: uint8, as many as any form may take; the first say how many are "
-    "used, and only these are sent.",
+    "of 0 to 255), or that would get longer. Output: uint8, as many bytes as that takes, at most those of float32 "
+    "and of the header.",
     parameters=PackParameters,
     output_shape=_pack_shape,
     work=_pack_work,

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from leo_runtime.frame.records import StageObservation
+from leo_runtime.runtime.link_watch import LinkKnown
 
 Time = Literal["virtual", "real"]
 
@@ -160,6 +161,8 @@ class Summary:
     """How often an early exit answered in place of the rest, as "pipeline by stage", the most frequent first."""
     transfers_lost: int = 0
     """Sendings that were never there, since their link fell or their server was gone."""
+    links: tuple[LinkKnown, ...] = ()
+    """What was known of each link that was watched and used, and how good that was."""
     solving: Solving = Solving()
     busiest: Part = Part(0, 0)
     """The quarter of a second, for every frame of a batch, in which most was computed."""

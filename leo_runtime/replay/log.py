@@ -85,7 +85,7 @@ class LogWriter:
         assert self.frames is not None, "a replay begins before it ends"
         # What draws nothing as it stands by has no entry that lasts until the end.
         end_us = max(self._end_us, ended.summary.end_us)
-        self._file.write(as_bytes(end_line(self.frames, end_us, self._nj)))
+        self._file.write(as_bytes(end_line(self.frames, end_us, self._nj, ended.summary.links)))
         self._file.require_there()
         self.is_whole = True
 

@@ -22,6 +22,8 @@ from leo_runtime.documents.window import WindowPlacement, WindowProblem
 from leo_runtime.documents.workload import Workload
 from leo_runtime.frame.entries import Cause
 from leo_runtime.frame.records import Outcome
+from leo_runtime.replay.network import NetworkKnown
+from leo_runtime.runtime.link_watch import LinkKnown
 from leo_runtime.schema import Document, Name, Positive, Quantity, Value
 
 Count = Annotated[int, Field(ge=0, le=4 * 10**18)]
@@ -66,6 +68,9 @@ class RunLine(Document):
     """The processor whose power is charged for solving."""
     questions: bool = True
     """Whether the questions of frames are in the log."""
+    network_known: NetworkKnown | None = None
+    """In virtual time, what plans know of links of which the recording tells; null: it tells of none, or plans were
+    told of what they did as each frame was released, and that was charged, as by earlier versions."""
     changes: tuple[str, ...] = ()
     """To the machine and the workload, as they were given: the documents below have them already."""
     recording: RecordingGiven
@@ -316,6 +321,8 @@ class EndLine(Document):
     """When the last of it was over: at the earliest the end of the recording's part."""
     nj: Count
     """All that it used."""
+    links: tuple[LinkKnown, ...] = ()
+    """What was known of each link that was watched and used, and how good that was."""
 
 
 Line = RunLine | QuestionLine | FrameLine | EnergyLine | ResumedLine | EndLine

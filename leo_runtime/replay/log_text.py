@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 from weakref import ref
 
@@ -30,6 +30,8 @@ from leo_runtime.frame.records import (
 from leo_runtime.recordings.recording import RecordingManifest
 from leo_runtime.replay.identity import Replay
 from leo_runtime.replay.inputs import model_digests, samples_digest
+from leo_runtime.replay.network import NetworkKnown
+from leo_runtime.runtime.link_watch import LinkKnown
 from leo_runtime.runtime.planner import UNPLACED_BY
 from leo_runtime.version import VERSION
 
@@ -72,6 +74,8 @@ class Settings:
     noise_ppm: int | None = None
     reserve_percent: int | None = None
     window_stages: int = 0
+    network_known: NetworkKnown = "estimated"
+    """Of links of which the recording tells, in virtual time."""
     recording: str | None = None
     """As it was given; None: its name."""
     questions: bool = True
@@ -96,6 +100,7 @@ def run_line(begun: Replay, settings: Settings) -> str:
             "batch": begun.batch,
             **({} if begun.solver_on is None else {"charge_solver": begun.solver_on}),
             **({} if settings.questions else {"questions": False}),
+            **({"network_known": settings.network_known} if manifest.links and begun.time == "virtual" else {}),
             "changes": list(begun.changes),
             "recording": {
                 "name": manifest.name,
@@ -113,9 +118,10 @@ def run_line(begun: Replay, settings: Settings) -> str:
     )
 
 
-def end_line(frames: int, end_us: int, nj: int) -> str:
+def end_line(frames: int, end_us: int, nj: int, links: Sequence[LinkKnown] = ()) -> str:
     """The last line of a run that is whole."""
-    return _line({"kind": "end", "frames": frames, "end_us": end_us, "nj": nj})
+    known = {"links": [asdict(one) for one in links]} if links else {}
+    return _line({"kind": "end", "frames": frames, "end_us": end_us, "nj": nj, **known})
 
 
 def resumed_line(at_us: int, lost: int) -> str:

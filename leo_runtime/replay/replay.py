@@ -29,6 +29,7 @@ from leo_runtime.replay.inputs import model_files
 from leo_runtime.replay.sinks import FrameSink as FrameSink
 from leo_runtime.replay.summary import RunningSummary
 from leo_runtime.runtime.arguments import SourceWindow
+from leo_runtime.runtime.link_watch import LinkKnown
 from leo_runtime.runtime.runtime import Runtime
 from leo_runtime.runtime.straight import KnownFrame, StraightPlan
 
@@ -175,7 +176,7 @@ def replay(
             with suppress(Exception):  # It may have come in the middle of anything.
                 told.ended(runtime.results())
         raise
-    return told.whole()
+    return told.whole(runtime.links())
 
 
 class _Links:
@@ -340,13 +341,13 @@ class _Told:
             self._energy(entries, self._ledger.settled_us if self._sinks else settled_us)
         self.is_telling = False
 
-    def whole(self) -> Replay:
-        """All has ended: tell what is left."""
+    def whole(self, links: tuple[LinkKnown, ...] = ()) -> Replay:
+        """All has ended: tell what is left, and what was known of links."""
         self._alone.end()
         entries, end_us = self._ledger.end(self._begun.length_us)
         if entries:
             self._energy(entries, end_us)
-        ended = replace(self._begun, summary=self._summary.whole(end_us))
+        ended = replace(self._begun, summary=replace(self._summary.whole(end_us), links=links))
         for sink in self._sinks:
             sink.end(ended)
         return ended

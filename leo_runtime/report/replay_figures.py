@@ -10,6 +10,8 @@ from pydantic import ConfigDict, RootModel
 
 from leo_runtime.replay.compare import Compared, Placing
 from leo_runtime.replay.figures import Failure, Pipeline, Solving, Total
+from leo_runtime.replay.network import NetworkKnown
+from leo_runtime.runtime.link_watch import LinkKnown
 from leo_runtime.runtime.windows import Planning
 from leo_runtime.schema import Value
 
@@ -76,6 +78,10 @@ class ReplayFigures(Value):
     """Processors that were to be kept awake, and what their backends said instead."""
     planning: Planning | None
     """How releases came to their plans; null: each was placed as if it were alone."""
+    network_known: NetworkKnown
+    """What virtual plans know of links of which the recording tells."""
+    links: tuple[LinkKnown, ...]
+    """What was known of each of them that was used, and how good that was; in real time, of links to servers."""
     waits_given_up: int
     """Transfers and wake-ups that were planned to wait for a gate, and went on without it so as not to be late."""
     exits: dict[str, int]
@@ -134,6 +140,8 @@ def figures(
         left_out=dict(compared.left_out),
         not_held=dict(compared.not_held),
         planning=compared.planning,
+        network_known=placing.network_known,
+        links=summary.links,
         waits_given_up=summary.waits_given_up,
         exits=dict(summary.exits),
         transfers_lost=summary.transfers_lost,

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from leo_runtime.replay.figures import Pipeline, ProcessorUse, Total
 from leo_runtime.report.layout import NO_PIPELINE, Energies, number, table
+from leo_runtime.runtime.link_watch import LinkKnown
 from leo_runtime.terminal import WIDE, Look
 
 TOTAL = "total"
@@ -47,6 +48,30 @@ def found_table(lines: Sequence[Pipeline], look: Look = WIDE) -> str:
 def _sum_of(cells: Sequence[object]) -> object:
     figures = [cell for cell in cells if isinstance(cell, int)]
     return sum(figures) if figures else "-"
+
+
+def links_table(lines: Sequence[LinkKnown], look: Look = WIDE) -> str:
+    """What was thought of links, in the end, and how far off that was; empty where nothing was sent over any."""
+    if not lines:
+        return ""
+    header = ("link", "sent", "lost", "Mbit/s", "four of five", "ms", "rate off %", "90 %", "time off %", "90 % ")
+
+    def row(one: LinkKnown) -> tuple[object, ...]:
+        rates = [number(rate * 8 / 1e6, 2) for rate in (one.bytes_per_s, one.least_bytes_per_s, one.most_bytes_per_s)]
+        both = (one.rate_off_ppm, one.time_off_ppm)
+        off = [("-", "-") if parts is None else tuple([part // 10_000 for part in parts]) for parts in both]
+        return (
+            f"{one.source} -> {one.target}",
+            one.transfers,
+            one.failed,
+            rates[0],
+            f"{rates[1]} to {rates[2]}",
+            number(one.latency_us / 1000, 1),
+            *off[0],
+            *off[1],
+        )
+
+    return table(header, [row(one) for one in lines], look, red=("lost",))
 
 
 def uses_table(lines: Sequence[ProcessorUse], energies: Energies, look: Look = WIDE) -> str:

@@ -34,6 +34,7 @@ def text(compared: Compared, look: Look = WIDE, written: Sequence[Path] = ()) ->
         tables.answers_table(summary.pipelines, look),
         tables.found_table(summary.pipelines, look),
         *_energy(compared.replayed, look),
+        tables.links_table(summary.links, look),
         _said(_after(compared), look),
         _policies(compared, look),
         "".join(f"written: {path}\n" for path in written)

@@ -52,6 +52,7 @@ from leo_runtime.frozen import dataclass, maker
 from leo_runtime.operators import Output
 from leo_runtime.operators.outputs import Given, filled, inputs_of, packed, reals_of
 from leo_runtime.operators.outputs import arrays_of as arrays_in
+from leo_runtime.operators.packing import packed_zeros
 from leo_runtime.runtime.arguments import all_finite
 from leo_runtime.runtime.states import Kept, Start, StateNow, States, arrays_of
 from leo_runtime.schema import MAX_QUANTITY
@@ -495,7 +496,13 @@ class Kernels:
         bound = self._stages[stage].bound
         source = bound.operator.is_source
         audio = source and self._streams[bound.params[variant].stream].kind == "audio"
-        zeros = [_zeros(shape, np.int16 if audio else np.float32) for shape in bound.input_shapes]
+        takes = bound.takes
+        zeros = [
+            packed_zeros(shape[0])
+            if place < len(takes) and takes[place].is_packed
+            else _zeros(shape, np.int16 if audio else np.float32)
+            for place, shape in enumerate(bound.input_shapes)
+        ]
         with _exceptions_only():
             if kernel.steps is None:
                 kernel.call(zeros)
@@ -674,7 +681,7 @@ class Kernels:
         arrays: Sequence[Any] = arrays_in(output) if isinstance(output, np.ndarray) else _as_sequence(output)
         found = [(getattr(one, "shape", None), str(getattr(one, "dtype", type(one).__name__))) for one in arrays]
         expected = [(one.shape, one.data_type) for one in outputs]
-        if found != expected:
+        if found != expected and not _are_packed(found, outputs):
             raise KernelError(
                 f"stage `{stage.name}` gave {_listed(found)} on `{resource}`, expected {_listed(expected)}",
                 hint="a kernel of a model gives its outputs in their own types, several as a tuple",
@@ -717,6 +724,14 @@ class Kernels:
             else:
                 inputs.append(value)
         return inputs
+
+
+def _are_packed(found: Sequence[tuple[Any, str]], outputs: Sequence[Output]) -> bool:
+    """Whether it is packed bytes, of which there may be fewer than their shape says."""
+    if len(found) != 1 or len(outputs) != 1 or not outputs[0].is_packed:
+        return False
+    shape, kind = found[0]
+    return kind == outputs[0].data_type and isinstance(shape, tuple) and outputs[0].allows(shape)
 
 
 def drawn(seed: int, stage: MergedStage, release_us: int) -> bool:

@@ -122,7 +122,7 @@ class ServedGraph:
         for full, output in zip(self._names(name), self._outputs(name), strict=True):
             array = given[full]
             wanted = np.dtype(output.data_type if self._stages[name].stage.several else "float32")
-            if array.shape != tuple(output.shape) or not np.can_cast(array.dtype, wanted, "safe"):
+            if not output.allows(array.shape) or not np.can_cast(array.dtype, wanted, "safe"):
                 raise InputError(
                     f"`{full}` is {wanted} of shape {shown(output.shape)}, got {array.dtype} of {shown(array.shape)}"
                 )

@@ -70,12 +70,16 @@ class ServedStage:
             "versions": list(self.stage.params),
             "platform": PLATFORM,
             "inputs": [
-                {"name": f"input_{n}", "datatype": NAMES[dtype], "shape": list(shape)}
+                {"name": f"input_{n}", "datatype": NAMES[dtype], "shape": [-1] if self._is_packed(n) else list(shape)}
                 for n, (shape, dtype) in enumerate(shapes)
             ],
             "outputs": [described(output) for output in self.stage.outputs],
             "parameters": {"operator": self.stage.operator.name, "variant": self.version, "identity": self.identity},
         }
+
+    def _is_packed(self, number: int) -> bool:
+        takes = self.stage.takes
+        return number < len(takes) and takes[number].is_packed
 
     def infer(self, inputs: Sequence[Tensor], outputs: Sequence[str]) -> tuple[Tensor, ...]:
         """The stage's arrays. Raises `InputError`, `KernelError`."""
@@ -113,7 +117,7 @@ class ServedStage:
     def taken(self, number: int, array: np.ndarray) -> np.ndarray:
         """An input as the kernel takes it. Raises `InputError`."""
         shape, wanted = self.stage.input_shapes[number], self._types[number]
-        if array.shape != tuple(shape):
+        if not self.stage.takes_shape(number, array.shape):
             raise InputError(f"input_{number} of stage `{self.name}` is {shown(shape)}, got {shown(array.shape)}")
         if array.dtype in (wanted, np.float32) or self.stage.operator.is_source:
             return array
@@ -124,7 +128,8 @@ class ServedStage:
 
 def described(output: Output) -> dict[str, Any]:
     """An output as metadata say it."""
-    return {"name": output.name, "datatype": NAMES[np.dtype(output.data_type)], "shape": list(output.shape)}
+    shape = [-1] if output.is_packed else list(output.shape)  # As the protocol says that it may be any.
+    return {"name": output.name, "datatype": NAMES[np.dtype(output.data_type)], "shape": shape}
 
 
 def quoted(names: Iterable[str]) -> str:

@@ -66,6 +66,9 @@ class Settings(Value):
     """How many frames are collected and placed as one."""
     reserve_percent: Annotated[int, Field(ge=0, le=99)] | None = None
     """Of every deadline, kept free in plans."""
+    network_known: Literal["estimated", "truth"] | None = None
+    """What plans know of links that a recording or a `network` tells of: `estimated`, what transfers have shown so far,
+    or `truth`, what each does as a frame is released. Left out: estimated."""
     noise_percent: Percent | None = None
     """The spread of durations."""
     seed: Quantity | None = None

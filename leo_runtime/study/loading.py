@@ -123,6 +123,7 @@ class Loader:
             noise_ppm=round((settings.noise_percent or 0) * 10_000) or None,
             seed=settings.seed or 0,
             window_stages=settings.window,
+            network_known=settings.network_known or "estimated",
             limit_nodes=settings.limit_nodes,
         )
 

@@ -49,6 +49,8 @@ MOST_UNNEEDED = 10_000
 """Of more the oldest are left to their age."""
 JSON_BYTES_PER_VALUE = 32
 MOST_METADATA_BYTES = 1 << 20
+PATIENCES = 2
+"""So many times as long as a connection may take."""
 FIRST_WAIT_US, LONGEST_WAIT_US = 50_000, 2_000_000
 """Between attempts to find a server that is waited for."""
 
@@ -68,6 +70,8 @@ class RemoteBackend:
         self._models: Mapping[str, str] = options.models
         place = place_of(options, processor.name)
         self._pool: Pool | GrpcPool = GrpcPool(place) if place.is_grpc else Pool(place)
+        self._patience_us = round(PATIENCES * place.connect_timeout_s * 1e6)
+        """How long it is waited for when it is asked whether it is there."""
         try:
             said = self._first_asked(f"processor `{processor.name}`", options.wait_s)
         except BaseException:
@@ -218,12 +222,14 @@ class RemoteBackend:
             wanted = np.dtype(output.data_type if stage.several else "float32")
             array = tensor.array
             is_same = _without_ones(array.shape) == _without_ones(output.shape)  # Others add an axis for batches.
-            if not is_same or not np.can_cast(array.dtype, wanted, "same_kind"):
+            is_packed = not is_same and output.allows(array.shape)
+            if not (is_same or is_packed) or not np.can_cast(array.dtype, wanted, "same_kind"):
                 raise KernelError(
                     f"stage `{stage.name}` gives {wanted} of shape {shown(output.shape)}, the server {self._pool.url} "
                     f"gave {array.dtype} of shape {shown(array.shape)}"
                 )
-            arrays.append(array.astype(wanted, copy=False).reshape(output.shape))
+            shape = array.shape if is_packed else output.shape
+            arrays.append(array.astype(wanted, copy=False).reshape(shape))
         return one_value(arrays, names)
 
     def _first_asked(self, what: str, most_s: float) -> dict[str, Any]:
@@ -239,13 +245,17 @@ class RemoteBackend:
             clock.wait_until_us(clock.now_us() + min(left_us, wait_us(in_vain, FIRST_WAIT_US, LONGEST_WAIT_US)))
         raise AssertionError("it is asked until it answers, or long enough")
 
-    def asked(self, path: str, what: str, *, by_itself: bool = False) -> dict[str, Any]:
-        """What the server says there; `by_itself`: soon, and by a connection of its own.
+    def ask(self, path: str, what: str) -> None:
+        """Whether the server is there and has that. Raises as `asked` does."""
+        self._pool.forget_idle()  # Nobody knows whether connections that are there lead anywhere.
+        self.asked(path, what, self._patience_us)
+
+    def asked(self, path: str, what: str, most_us: int | None = None) -> dict[str, Any]:
+        """What the server says there, in `most_us` at most.
 
         Raises `DeviceUnavailableError` where it is not there, `KernelError` where it answers no.
         """
-        most_us = 2 * self._pool.connect_timeout_us if by_itself else None
-        answer = self._pool.ask("GET", path, most_bytes=MOST_METADATA_BYTES, most_us=most_us, by_itself=by_itself)
+        answer = self._pool.ask("GET", path, most_bytes=MOST_METADATA_BYTES, most_us=most_us)
         if answer.status != 200:
             raise self._pool.refused(answer, what)
         try:
@@ -278,7 +288,7 @@ class RemoteKernel:
 
     def ask(self) -> None:
         """Whether the server is there and has the stage. Raises `KernelError`, `DeviceUnavailableError`."""
-        self._backend.asked(self._path, f"stage `{self._stage.name}`", by_itself=True)
+        self._backend.ask(self._path, f"stage `{self._stage.name}`")
 
     def abandon(self) -> None:
         """Hang up on the run at hand, which then raises `KernelError`."""
@@ -297,7 +307,7 @@ class RemoteKernel:
         tensors = [
             KeptTensor(taken.name, array.id, array.dtype, array.shape)
             if isinstance(array, KeptArray)
-            else Tensor(taken.name, array.reshape(taken.shape))
+            else Tensor(taken.name, array if array.size < prod(taken.shape) else array.reshape(taken.shape))
             for taken, array in zip(self._inputs, inputs, strict=True)
         ]
         self._call = call = Call()

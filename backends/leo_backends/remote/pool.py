@@ -88,11 +88,6 @@ class Pool:
         """Whether the server gives a request that it knows by its id the first run's answer."""
 
     @property
-    def connect_timeout_us(self) -> int:
-        """How long a connection may take to come about."""
-        return round(self._place.connect_timeout_s * 1e6)
-
-    @property
     def url(self) -> str:
         """Where the server is."""
         return self._place.url
@@ -108,12 +103,10 @@ class Pool:
         call: Call | None = None,
         once: bool = False,
         most_us: int | None = None,
-        by_itself: bool = False,
     ) -> Answer:
         """The server's answer, whatever its status. `once`: the request must not run twice.
 
-        It takes `most_us` at most, and no longer than the server may take for any. `by_itself`: by a connection that is
-        made for it, since nobody knows whether those that are there lead anywhere.
+        It takes `most_us` at most, and no longer than the server may take for any.
 
         Raises `DeviceUnavailableError` where the server is not there, hangs up or is silent, `KernelError` for an
         answer of more than `most_bytes`, or where the call was given up.
@@ -125,8 +118,6 @@ class Pool:
             self._calls.add(call)
         timeout_us = round(self._place.timeout_s * 1e6)
         until_us = self._clock.now_us() + (timeout_us if most_us is None else min(timeout_us, most_us))
-        if by_itself:
-            self.forget_idle()
         try:
             for attempt in (1, 2):
                 connection, is_used = self._connection(call, until_us)
