@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from leo_runtime import Runtime
+from leo_runtime import Runtime, cli
 from leo_runtime.documents.binding import BoundStage
 from leo_runtime.documents.faults import faults_of
 from leo_runtime.documents.graph_builder import GraphBuilder
@@ -152,6 +154,20 @@ def test_a_stage_that_another_graph_waits_for_goes_on() -> None:
         runtime.submit(PERIOD_US, {})
         (result,) = runtime.drain()
     assert [(graph.exit, graph.missed) for graph in result.graphs] == [("likely", False), ("", True)]
+
+
+def test_the_example_answers_as_the_page_says(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    folder = Path(__file__).parent.parent / "docs" / "examples"
+    named = [f"--{kind}={folder / name}" for kind, name in (
+        ("workload", "exit.toml"), ("hardware", "exit.hardware.toml"), ("profile", "exit.profile.toml")
+    )]  # fmt: skip
+    asked = ["--virtual", "--seconds=60", "--no-compare", "--no-trace", "--fault=server@20-30", f"--out={tmp_path}"]
+    cli.main(["replay", *named, *asked])
+    said = capsys.readouterr().out
+    assert re.search(r"^eyes +300 +300 +0 +0 ", said, re.MULTILINE)
+    assert "done by an exit: eyes by small (206 times)" in said
+    page = (folder.parent / "cloud.md").read_text()
+    assert "answers all 300 frames in time, 206 of them by the exit" in page
 
 
 # With values, and in real time.

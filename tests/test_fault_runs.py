@@ -171,6 +171,7 @@ def test_faults_are_asked_for_in_words() -> None:
         Fault("radio-cloud", (up, down), 1_500_000, 2 * SECOND_US),
     )
     assert faults_of(["fault cpu->cloud@1-2"], machine, 0, 0)[0].links == (up,)
+    assert faults_of(["fault cpu->cloud=1-2"], machine, 0, 0)[0].links == (up,), "as an axis of a study says it"
     (slow, silent) = faults_of(["fault cloud@1-2,slow=8", "fault cloud@1-2,silent"], machine, 0, 0)
     assert (slow.how, slow.times, silent.how) == ("slow", 8, "silent")
 
