@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, TypeVar, dataclass_transform
 from leo_runtime.frozen import dataclass
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from leo_runtime.dispatch.plan import Plan
     from leo_runtime.documents.problem import Mode
     from leo_runtime.frame.records import Outcome, StateUse
@@ -52,6 +54,8 @@ class FrameAdmitted:
     """Earlier frames, by number, whose waiting stages are placed again: plans of these stages under the names and in
     the time of their frame. What is not in such a plan, or has started, goes on as before."""
     exits: tuple[Exit, ...] = ()
+    due_us: Mapping[str, int] = field(default_factory=dict)
+    """When stages are due, from the release: until then servers are waited for, and not beyond."""
 
 
 @value

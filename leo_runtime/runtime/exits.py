@@ -1,7 +1,8 @@
-"""Early exits of a workload's graphs: when what comes after them is waited for no longer, or is not placed at all."""
+"""Until when a frame waits for what: its deadlines, and early exits, after which it does without the rest."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from leo_runtime.dispatch.events import Exit
@@ -21,6 +22,7 @@ class Exits:
         self._early = {graph.name: graph for graph in merged.workload.graphs if graph.exits}
         self._known: dict[tuple[str, ...], _Early] = {}
         self._gates: dict[tuple[str, ...], tuple[str, ...]] = {}
+        self._due_us: dict[tuple[str, ...], dict[str, int]] = {}
 
     def of(self, graphs: tuple[str, ...], release_us: int) -> tuple[Exit, ...]:
         """Those of a frame of these graphs."""
@@ -34,6 +36,17 @@ class Exits:
                 if (graph := self._early.get(name)) is not None
             )
         return tuple([Exit(release_us + due_us, answers, gives_up) for due_us, answers, gives_up in known])
+
+    def due_us(self, graphs: tuple[str, ...]) -> Mapping[str, int]:
+        """When each stage is due that gives an output of these graphs, from the release: one value for each of them."""
+        known = self._due_us.get(graphs)
+        if known is None:
+            known = self._due_us[graphs] = {}
+            for graph in self._merged.workload.graphs:
+                for stage in graph.outputs() if graph.name in graphs else ():
+                    name = self._merged.names[graph.name, stage]
+                    known[name] = min(graph.deadline_us, known.get(name, graph.deadline_us))
+        return known
 
     def closing(self, graphs: tuple[str, ...]) -> tuple[str, ...]:
         """The gates that nothing hangs on but what comes after exits: where that can run nowhere, they may as well be

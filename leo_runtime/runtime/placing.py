@@ -56,6 +56,7 @@ class Placer:
         self._planner = planner
         self._merged_stages = planner.merged.stages
         self._exits = Exits(planner.merged)
+        self._has_servers = any(processor.remote for processor in hardware.processors)
         self._horizon = horizon
         self._most_in_flight = most_in_flight
         self._most_stages = most_stages
@@ -95,6 +96,10 @@ class Placer:
     def exits(self, graphs: tuple[str, ...], releases_us: tuple[int, ...]) -> tuple[Exit, ...]:
         """Those of a frame of these graphs; of a batch none, whose frames wait for each other."""
         return self._exits.of(graphs, releases_us[0]) if len(releases_us) == 1 else ()
+
+    def due_us(self, graphs: tuple[str, ...], releases_us: tuple[int, ...]) -> Mapping[str, int]:
+        """When stages of a frame of these graphs are due, from its release; of a batch it is not said."""
+        return self._exits.due_us(graphs) if self._has_servers and len(releases_us) == 1 else {}
 
     def place(
         self,
