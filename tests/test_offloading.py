@@ -94,9 +94,11 @@ def test_decisions_are_the_local_ones_and_outlive_the_server(workload: Workload,
             (caught,) = runtime.drain(PATIENCE_S)
             assert ran_on([caught]) == [["cloud", "cpu"]], "it is placed anew"
             assert [graph.outcome for graph in caught.graphs] == ["done"]
-            (failed,) = (one for one in caught.stages if one.outcome == "failed")
-            assert failed.resource == "cloud"
-            assert f"processor `cloud` was lost (the server {url} cannot be reached, or hung up" in failed.error
+            assert ran_on([caught], "louder") == [["cloud", "cpu"]], "what it gave has stayed there"
+            failed = [one for one in caught.stages if one.outcome == "failed"]
+            assert [(one.stage, one.resource) for one in failed] == [("louder", "cloud"), ("level", "cloud")]
+            for one in failed:
+                assert f"processor `cloud` was lost (the server {url} cannot be reached, or hung up" in one.error
             assert runtime.lost == ("cloud",)
 
             alone = run(runtime, WINDOWS)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, cast
 
 from leo_runtime.backend import Backend, Holding, Kernel, ProcessEnds, driver_of, ends_of, is_simulated, lacks_of
-from leo_runtime.backend.keeping import Keeping, Kept, Passed
+from leo_runtime.backend.keeping import Keeping, KeptValue, Passed
 from leo_runtime.documents.binding import BoundStage
 from leo_runtime.errors import KernelError, MissingExtraError, in_words
 
@@ -81,17 +81,17 @@ class GuardedKeepingBackend(GuardedBackend):
         with in_words(f"{self._who} does not say whether it keeps values", hint=self._hint):
             self.keeps = bool(self._keeper.keeps)
 
-    def put(self, arrays: Sequence[np.ndarray], most_us: int | None, /) -> tuple[Kept, Passed]:
+    def put(self, arrays: Sequence[np.ndarray], most_us: int | None, /) -> tuple[KeptValue, Passed]:
         """Send the arrays of a value. Raises `KernelError` where the backend raises anything that is no `LeoError`."""
         with in_words(f"{self._who} failed to send a value", KernelError, hint=self._hint):
             return self._keeper.put(arrays, most_us)
 
-    def fetch(self, kept: Kept, most_us: int | None, /) -> tuple[list[np.ndarray], Passed]:
+    def fetch(self, kept: KeptValue, most_us: int | None, /) -> tuple[list[np.ndarray], Passed]:
         """The arrays of a value. Raises as `put`."""
         with in_words(f"{self._who} failed to fetch a value", KernelError, hint=self._hint):
             return self._keeper.fetch(kept, most_us)
 
-    def forget(self, kept: Sequence[Kept], /) -> None:
+    def forget(self, kept: Sequence[KeptValue], /) -> None:
         """Nobody needs these any more. Raises `BackendError` where the backend raises anything."""
         with in_words(f"{self._who} failed to forget a value", hint=self._hint):
             self._keeper.forget(kept)

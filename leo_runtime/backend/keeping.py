@@ -36,10 +36,21 @@ class KeptArray:
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
+class KeptValue:
     """A value that is kept elsewhere: the arrays of a stage's output, by their order."""
 
     arrays: tuple[KeptArray, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class There:
+    """What a stage gave, where that stays where it was made."""
+
+    kept: KeptValue
+    resource: str
+    """The processor."""
+    value: np.ndarray | None = None
+    """The same, where it came here as well."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +64,8 @@ class Passed:
     """Of that, what the other end says it took: it waited for its turn, and ran."""
     queued_us: int = 0
     """Of that, how long it waited."""
+    answered_us: int = 0
+    """Of `took_us`, how long it was until the answer began."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +74,7 @@ class KeptRun:
 
     output: np.ndarray | None
     """None: it stays there."""
-    kept: Kept | None
+    kept: KeptValue | None
     """None: it is not kept."""
     device_us: int
     """As in `DeviceRun`."""
@@ -93,18 +106,18 @@ class Keeping(Protocol):
         """Whether it does: what it speaks to may not."""
         ...
 
-    def put(self, arrays: Sequence[np.ndarray], most_us: int | None, /) -> tuple[Kept, Passed]:
+    def put(self, arrays: Sequence[np.ndarray], most_us: int | None, /) -> tuple[KeptValue, Passed]:
         """Send the arrays of a value; it takes no longer than `most_us`, nor than a request may.
 
         Raises `DeviceUnavailableError`, and `KernelError` where it is not taken.
         """
         ...
 
-    def fetch(self, kept: Kept, most_us: int | None, /) -> tuple[list[np.ndarray], Passed]:
+    def fetch(self, kept: KeptValue, most_us: int | None, /) -> tuple[list[np.ndarray], Passed]:
         """The arrays of a value. Raises as `put`, and `ForgottenError`."""
         ...
 
-    def forget(self, kept: Sequence[Kept], /) -> None:
+    def forget(self, kept: Sequence[KeptValue], /) -> None:
         """Nobody needs these any more: the other end is told with the next request. Waits for nothing."""
         ...
 

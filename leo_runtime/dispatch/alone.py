@@ -1,19 +1,23 @@
 """A frame that has the machine to itself from its release to its end: when everything of it happens, without events.
 
-Where nothing else is in flight, sleeps that it needs, hangs or is lost, all that the dispatcher decides about a frame
-is known from its plan and from how long its runs last: a lane takes its work in the order in which that is planned, and
-each piece starts as soon as its lane is free and what it waits for is there. In virtual time most frames of most runs
-are of that kind, and to go through a dozen events for each takes ten times as long. `tests/test_straight.py` holds it
-to what the dispatcher does with the same frames.
+Where nothing else is in flight, hangs or is lost, all that the dispatcher decides about a frame is known from its plan
+and from how long its runs last: a lane takes its work in the order in which that is planned, and each piece starts as
+soon as its lane is free, what it waits for is there, and what it runs on is awake. In virtual time most frames of most
+runs are of that kind, and to go through a dozen events for each takes ten times as long. `tests/test_straight.py` holds
+it to what the dispatcher does with the same frames.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 
-from leo_runtime.dispatch.plan import Plan, PlannedSend, PlannedStage
+from leo_runtime.dispatch.limits import Limits
+from leo_runtime.dispatch.plan import Plan, PlannedSend, PlannedSpan, PlannedStage
 from leo_runtime.documents.problem import Link
 from leo_runtime.frozen import dataclass
+
+Woken = tuple[str, int]
+"""A resource that is woken, and when that begins."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -37,30 +41,45 @@ class AlonePlan:
     runs: tuple[tuple[int, str, str, int], ...]
     """Of each stage, in the order of the plan's, its place among all pieces of work, its name, its processor and how
     long it is planned to take."""
+    modes: tuple[tuple[str, str, str], ...]
+    """Of each the mode, as `limits` know it: processor, stage of the workload and variant."""
     sends: tuple[AloneSend, ...]
     uses: tuple[tuple[str, tuple[int, ...]], ...]
     """By resource, the pieces of work that use it."""
-    steps: tuple[tuple[int, tuple[int, ...], int], ...]
-    """Of each piece its lane (-1: none), the pieces that it waits for, and how long its result then travels."""
+    wakes: tuple[tuple[int, int], ...]
+    """Of each of these, where it sleeps: when it is woken at the latest, from the release, and how long that takes."""
+    steps: tuple[tuple[int, tuple[int, ...], int, int], ...]
+    """Of each piece its lane (-1: none), the pieces that it waits for, how long its result then travels, and which of
+    the resources it uses (-1: none)."""
     lanes: int
     lasts_us: tuple[int, ...]
     """How long each piece is planned to take."""
 
-    def needs(self, resources: Collection[str]) -> bool:
-        """Whether something of it runs on one of these, or is sent over it."""
-        return any(resource in resources for resource, _ in self.uses)
+    def times(
+        self, release_us: int, lasts_us: Sequence[int], asleep: Collection[str]
+    ) -> tuple[list[int], list[int], int, list[Woken]] | None:
+        """When each piece of work starts and is over, and when all is there, if they last so long; who is woken.
 
-    def times(self, release_us: int, lasts_us: Sequence[int]) -> tuple[list[int], list[int], int]:
-        """When each piece of work starts and is over, and when all is there, if they last so long."""
+        None where somebody would have to be woken for another piece than the one that is planned first.
+        """
         free_us, last_us = [release_us] * self.lanes, release_us
         starts_us: list[int] = []
         ends_us: list[int] = []
         there_us: list[int] = []
-        for (lane, waits, travels_us), lasting_us in zip(self.steps, lasts_us, strict=True):
+        sleeping = [at for at, (name, _) in enumerate(self.uses) if name in asleep] if asleep else []
+        woken: dict[int, int] = {}
+        for (lane, waits, travels_us, used), lasting_us in zip(self.steps, lasts_us, strict=True):
             start_us = free_us[lane] if lane >= 0 else release_us
             for before in waits:
                 if there_us[before] > start_us:
                     start_us = there_us[before]
+            if used in sleeping:
+                due_us, latency_us = self.wakes[used]
+                if used not in woken:  # In time for what is planned, or as soon as something could start.
+                    woken[used] = min(release_us + due_us, start_us)
+                elif start_us < woken[used]:
+                    return None
+                start_us = max(start_us, woken[used] + latency_us)
             end_us = start_us + lasting_us
             if lane >= 0:
                 free_us[lane] = end_us
@@ -70,7 +89,23 @@ class AlonePlan:
             there_us.append(end_us)
             if end_us > last_us:
                 last_us = end_us
-        return starts_us, ends_us, last_us
+        return starts_us, ends_us, last_us, [(self.uses[used][0], at_us) for used, at_us in woken.items()]
+
+    def keeps(self, limits: Limits, deadline_us: int, lasts_us: Sequence[int]) -> bool:
+        """Whether no run is given up, where they last so long and that is the frame's longest deadline."""
+        if not limits.slower and max(lasts_us) <= limits.noted_us:
+            return True  # As most do.
+        least_us = limits.of_frame_us(deadline_us)
+        for (at, _, _, planned_us), mode in zip(self.runs, self.modes, strict=True):
+            if lasts_us[at] > max(least_us, limits.rule.factor * limits.expected_us(mode, planned_us)):
+                return False
+        return True
+
+    def note(self, limits: Limits, lasts_us: Sequence[int]) -> None:
+        """Let limits know of runs that lasted so long."""
+        if limits.slower or max(lasts_us) > limits.noted_us:
+            for (at, _, _, planned_us), mode in zip(self.runs, self.modes, strict=True):
+                limits.observe(mode, planned_us, lasts_us[at])
 
     def used_until_us(self, ends_us: Sequence[int]) -> list[tuple[str, int]]:
         """Until when each resource is used, where pieces of work are over then."""
@@ -92,8 +127,9 @@ def alone_plan(plan: Plan) -> AlonePlan | None:
     lanes: dict[tuple[str, int], int] = {}
     stages: dict[str, int] = {}
     sends: dict[tuple[str, str], AloneSend] = {}
-    uses: dict[str, list[int]] = {}
-    steps: list[tuple[int, tuple[int, ...], int]] = []
+    uses: dict[str, list[int]] = {span.resource: [] for span in plan.spans}
+    places = {span.resource: at for at, span in enumerate(plan.spans)}
+    steps: list[tuple[int, tuple[int, ...], int, int]] = []
     lasts_us: list[int] = []
     used: str | None
     index: int | None
@@ -110,25 +146,32 @@ def alone_plan(plan: Plan) -> AlonePlan | None:
             sends[piece.stage, piece.target] = AloneSend(at, piece.stage, link, link.sending_nj(size))
             # What sends for no time occupies nothing.
             used, index = link.resource, piece.lane if lasting_us else None
-        if waits is None or (used is not None and lasting_us and index is None):
+        if waits is None or (used is not None and (used not in places or (lasting_us and index is None))):
             return None
         lane = -1 if used is None or index is None else lanes.setdefault((used, index), len(lanes))
         if used is not None:
-            uses.setdefault(used, []).append(at)
-        steps.append((lane, waits, travels_us))
+            uses[used].append(at)
+        steps.append((lane, waits, travels_us, -1 if used is None else places[used]))
         lasts_us.append(lasting_us)
     return AlonePlan(
         tuple([(stages[name], name, one.resource, one.duration_us) for name, one in plan.stages.items()]),
+        tuple([(one.resource, plan.jobs[name].stage, one.variant) for name, one in plan.stages.items()]),
         tuple(sends.values()),
         tuple([(resource, tuple(pieces)) for resource, pieces in uses.items()]),
+        tuple([_wakes(span, plan.wake_us[span.resource]) for span in plan.spans]),
         tuple(steps),
         len(lanes),
         tuple(lasts_us),
     )
 
 
+def _wakes(span: PlannedSpan, latency_us: int) -> tuple[int, int]:
+    """As `AlonePlan.wakes` has it."""
+    return max(0, next(iter(span.uses.values())) - latency_us), latency_us
+
+
 def _is_plain(plan: Plan) -> bool:
-    """Whether all that it says is what runs and is sent where, one frame at a time, on what is awake."""
+    """Whether all that it says is what runs and is sent where, one frame at a time."""
     return not (
         plan.undecided
         or plan.linger_us
@@ -137,6 +180,7 @@ def _is_plain(plan: Plan) -> bool:
         or any(len(job.frames) != 1 for job in plan.jobs.values())
         or any(stage.release_us for stage in plan.stages.values())
         or any(send.wait is not None for send in plan.sends)
+        or len({span.resource for span in plan.spans}) < len(plan.spans)
         or any(span.wakes or span.from_us or span.waits or span.held_until_us is not None for span in plan.spans)
     )
 

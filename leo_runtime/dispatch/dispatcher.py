@@ -314,12 +314,19 @@ class Dispatcher:
             return None
         return self._power.sleepers(linger_us, release_us)
 
-    def pass_alone(self, asleep: Collection[str], used_until_us: Sequence[tuple[str, int]]) -> None:
+    def pass_alone(
+        self,
+        asleep: Collection[str],
+        woken: Sequence[tuple[str, int]],
+        used_until_us: Sequence[tuple[str, int]],
+    ) -> None:
         """Take note of a frame that had the machine to itself, and is over without having been admitted.
 
-        `asleep` slept at its release; the others were used until then.
+        `asleep` slept at its release; of these, and of what it used, who was woken, and until when each was used.
         """
         self._power.put_to_sleep(asleep)
+        for resource, at_us in woken:
+            self._power.wake_alone(resource, at_us)
         for resource, at_us in used_until_us:
             self._power.use(resource, at_us)
 
@@ -1437,7 +1444,9 @@ class Dispatcher:
             return
         job.state = "sending"
         frame.open += 1
-        link = job.link
+        link, limit_us = job.link, frame.limit_us
+        if self._limits is not None and limit_us is not None:
+            limit_us = max(limit_us, self._limits.rule.factor * (job.lasts_us() + link.latency_us))
         self._out.append(
             SendOutput(
                 frame.number,
@@ -1450,6 +1459,7 @@ class Dispatcher:
                 link.latency_us,
                 job.bytes,
                 job.number,
+                limit_us,
             )
         )
 

@@ -9,14 +9,15 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
-from leo_runtime.dispatch.events import Event, FrameDone, RunReport, RunStage, value
+from leo_runtime.backend.keeping import There
+from leo_runtime.dispatch.events import Event, FrameDone, RunReport, RunStage, SendOutput, value
 from leo_runtime.errors import InputError
 
 if TYPE_CHECKING:
     from leo_runtime.clock import Clock
     from leo_runtime.dispatch.dispatcher import Dispatcher
 
-Outputs = Mapping[int, np.ndarray]
+Outputs = Mapping[int, np.ndarray | There]
 """What a run computed, by the frame's number in its batch."""
 
 
@@ -37,6 +38,28 @@ Publish = Callable[[RunStage, Outputs], None]
 Try = Callable[[str, str, str], None]
 """Tries a processor, or a mode of it (stage of the workload and variant, else ""), with fresh kernels. Whatever it
 raises says that it does not work."""
+
+
+@value
+class Broken:
+    """A transfer came to nothing."""
+
+    resource: str
+    """The processor that turned out not to be there; empty: none did."""
+    error: str
+    """Why."""
+
+
+class Far(Protocol):
+    """Transfers that take their time, since one end of them is elsewhere."""
+
+    def goes_far(self, order: SendOutput) -> bool:
+        """Whether this one does. Waits for nothing."""
+        ...
+
+    def cross(self, order: SendOutput, now_us: Callable[[], int]) -> Broken | None:
+        """Carry it out, which may take a while; None: it is there."""
+        ...
 
 
 class Driver(Protocol):

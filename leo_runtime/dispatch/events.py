@@ -314,6 +314,8 @@ class SendOutput:
     bytes: int = 0
     number: int = 0
     """Of this sending, in its frame: an output may be sent again."""
+    limit_us: int | None = None
+    """None: it may take as long as it does."""
 
 
 @value

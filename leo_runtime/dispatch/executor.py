@@ -2,8 +2,9 @@
 
 The dispatcher is a state machine behind one lock: whichever thread something happens in tells it, and does what it
 says. A lane's thread is given a stage only when it has told the end of the last one, so no queue grows here; how many
-frames may be in flight is the runtime's policy. Transfers are copies. The latencies that the hardware document gives to
-links and wake-ups are not waited for, since this machine has its own, unless `modelled_delays` asks for it.
+frames may be in flight is the runtime's policy. Transfers are copies; what really goes elsewhere (`driver.Far`) has a
+thread for as long as that takes, and occupies its radio's lane until then. The latencies that the hardware document
+gives to links and wake-ups are not waited for, since this machine has its own, unless `modelled_delays` asks for it.
 
 Kernels are not ours: whatever one raises is the failure of its stage, and its lane goes on. A kernel cannot be stopped,
 unless it computes in another process (`backend.Abandonable`): where one hangs, its thread is abandoned, and its lane
@@ -24,12 +25,14 @@ from collections import deque
 from collections.abc import Callable, Collection, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import replace
+from functools import partial
 from queue import SimpleQueue
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from leo_runtime.clock import Clock, VirtualClock, WallClock
-from leo_runtime.dispatch.driver import Compute, Outputs, Publish, Try, drained_in_kernel
+from leo_runtime.dispatch.carriers import Carriers
+from leo_runtime.dispatch.driver import Broken, Compute, Outputs, Publish, Try, drained_in_kernel
 from leo_runtime.dispatch.events import (
     Arrived,
     CancelSend,
@@ -52,6 +55,7 @@ from leo_runtime.dispatch.events import (
     ResourceWoken,
     RunStage,
     SendEnded,
+    SendFailed,
     SendOutput,
     StageEnded,
     StageFailed,
@@ -65,6 +69,7 @@ from leo_runtime.errors import DeviceUnavailableError, InputError, failure_text,
 if TYPE_CHECKING:
     from leo_runtime.backend import Holding
     from leo_runtime.dispatch.dispatcher import Dispatcher
+    from leo_runtime.dispatch.driver import Far
     from leo_runtime.dispatch.health import Target
 
 CLOSE_TIMEOUT_S = 5.0
@@ -104,11 +109,12 @@ class Executor:
         abandon: Abandon = lambda _: None,
         returned: Abandon = lambda _: None,
         probe: Try | None = None,
+        far: Far | None = None,
     ) -> None:
         """`lanes` of every processor: each gets a thread.
 
         `publish` is given the outputs of every run whose end was accepted, before anything reads them; `hand_over`
-        copies an output.
+        copies an output, unless `far` says that it really goes elsewhere, and sends it.
 
         On the processors of `device_times`, which are simulated, a run occupies its lane for as long as its kernel
         says the device takes. `devices`, by processor, can be told to stay awake.
@@ -123,6 +129,8 @@ class Executor:
         self._compute = compute
         self._publish = publish
         self._hand_over = hand_over
+        self._far = far
+        self._carriers = Carriers()
         self._modelled_delays = modelled_delays
         self._device_times = frozenset(device_times)
         self._lock = threading.RLock()
@@ -218,7 +226,7 @@ class Executor:
         """
         self.require_threads()
         here = threading.current_thread()
-        if here in self._threads or here in self._abandoned or here in self._probing:
+        if here in (*self._threads, *self._carriers.threads) or here in self._abandoned or here in self._probing:
             raise drained_in_kernel()
         with self._idle:
             idle = self._idle.wait_for(lambda: self._closed or not self.dispatcher.frames, timeout_s)
@@ -255,8 +263,9 @@ class Executor:
         self._alarm_set.set()
         for queue in queues:
             queue.put(None)
+        self._carriers.close()
         patience = WallClock()
-        for thread in threads:
+        for thread in (*threads, *self._carriers.threads):
             if thread is not threading.current_thread():
                 thread.join(max(0.0, timeout_s - patience.now_us() / 1e6))
         for thread in probing:
@@ -314,12 +323,38 @@ class Executor:
         return events
 
     def _send(self, order: SendOutput, now_us: int) -> list[Event]:
+        if self._far is not None and self._far.goes_far(order):
+            if self._carriers.carry(partial(self._cross, self._far, order)):
+                return []
+            return self._broken(order, Broken("", "the system has no thread left for it"), now_us)
         self._hand_over(order.frame, order.stage, order.target)
         sending_us, latency_us = (order.sending_us, order.latency_us) if self._modelled_delays else (0, 0)
         there_us = max(self.clock.now_us(), now_us + sending_us + latency_us)
         sent = SendEnded(there_us - latency_us, order.frame, order.stage, order.target, order.number)
         arrived = Arrived(there_us, order.frame, order.stage, order.target, order.number)
         return [*self._after(sending_us, sent), *self._after(sending_us + latency_us, arrived)]
+
+    def _cross(self, far: Far, order: SendOutput) -> None:
+        """The work of a carrier: a transfer that takes its time."""
+        try:
+            broken = far.cross(order, self.clock.now_us)
+            with self._lock:
+                now_us = self.clock.now_us()
+                if broken is not None:
+                    for event in self._broken(order, broken, now_us):
+                        self.post(event)
+                    return
+                self.post(SendEnded(now_us, order.frame, order.stage, order.target, order.number))
+                self.post(Arrived(now_us, order.frame, order.stage, order.target, order.number))
+        except BaseException as failure:  # A mistake of ours, or a clock's.
+            self._fail_all(failure)
+
+    def _broken(self, order: SendOutput, broken: Broken, now_us: int) -> list[Event]:
+        """What a transfer tells that came to nothing: first that a processor is lost, which is why."""
+        failed = SendFailed(now_us, order.frame, order.stage, order.target, broken.error, order.number)
+        if not broken.resource or broken.resource in self.dispatcher.lost:
+            return [failed]
+        return [ProcessorLost(now_us, broken.resource, broken.error, by_itself=True), failed]
 
     def _load(self, order: LoadWeights, now_us: int) -> list[Event]:
         """Nothing is loaded: kernels have their weights from the start. With modelled delays it takes as long."""

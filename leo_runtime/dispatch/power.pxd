@@ -21,6 +21,8 @@ cdef class Power:
     cpdef bint in_use(self, resource) except -1
     @cython.locals(span=FrameSpan, supply=Supply)
     cpdef sleepers(self, linger_us, release_us)
+    @cython.locals(supply=Supply)
+    cpdef wake_alone(self, resource, at_us)
     @cython.locals(supply=Supply, here=dict)
     cpdef plan(self, Frame frame, plan, only, now_us)
     @cython.locals(span=FrameSpan)

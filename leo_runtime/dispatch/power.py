@@ -122,6 +122,12 @@ class Power:
             if supply.state == "awake" and not _in_use(supply):
                 supply.state = "asleep"
 
+    def wake_alone(self, resource: str, at_us: int) -> None:
+        """It was woken then, for a frame that had the machine to itself: it is awake by now."""
+        supply = self._supplies[resource]
+        supply.state = "awake"
+        self._use(supply, at_us)
+
     def plan(self, frame: Frame, plan: Plan, only: Collection[Job] | None, now_us: int) -> None:
         """Take the spans of a frame's plan, for those of its uses that are among `only` (None: all). They leave other
         spans."""

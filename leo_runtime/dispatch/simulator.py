@@ -59,7 +59,7 @@ from leo_runtime.frozen import dataclass
 from leo_runtime.values import whole
 
 if TYPE_CHECKING:
-    from leo_runtime.dispatch.alone import AlonePlan
+    from leo_runtime.dispatch.alone import AlonePlan, Woken
     from leo_runtime.dispatch.dispatcher import Dispatcher
     from leo_runtime.dispatch.inflight import Attempt
     from leo_runtime.dispatch.links import Ends
@@ -269,16 +269,23 @@ class Simulator:
         return is_planned and self._lasts_us is None and self._contention is None
 
     def run_alone(
-        self, plan: AlonePlan, frame: int, release_us: int, before_us: int | None, asleep: Collection[str]
-    ) -> tuple[list[int], list[int]] | None:
-        """Run a frame that has the machine to itself at its release: when its pieces of work start and are over.
+        self,
+        plan: AlonePlan,
+        frame: int,
+        release_us: int,
+        before_us: int | None,
+        deadline_us: int,
+        asleep: Collection[str],
+    ) -> tuple[list[int], list[int], list[Woken]] | None:
+        """Run a frame that has the machine to itself at its release: when its pieces of work start and are over, and
+        who is woken for it.
 
-        None where it needs what is asleep, is not over when the next is released at `before_us` (None: there is no next
-        one), or has a run that takes so long that this has to be noted: then nothing has happened, and it is to be
-        posted. Nobody else may use the dispatcher meanwhile. `asleep` are `Dispatcher.sleepers`, and every gate of it
-        has to open. Noise that is asked for it may be asked for once more.
+        None where it is not over when the next is released at `before_us` (None: there is no next one), or has a run
+        that is to be given up: then nothing has happened, and it is to be posted. `deadline_us` is its longest,
+        `asleep` are `Dispatcher.sleepers`, and every gate of it has to open. Nobody else may use the dispatcher
+        meanwhile. Noise that is asked for it may be asked for once more.
         """
-        if self._aside or (asleep and plan.needs(asleep)):
+        if self._aside:
             return None
         lasts_us: Sequence[int] = plan.lasts_us
         if self._noise is not None:
@@ -286,17 +293,18 @@ class Simulator:
             for at, name, resource, planned_us in plan.runs:
                 lasts_us[at] = whole(self._noise(frame, name, resource, planned_us), "noise")
         limits = self.dispatcher.limits
-        if limits is not None:
-            if limits.slower:
-                return None
-            for at, _, _, _ in plan.runs:
-                if lasts_us[at] > limits.noted_us:
-                    return None
-        starts_us, ends_us, last_us = plan.times(release_us, lasts_us)
+        if limits is not None and not plan.keeps(limits, deadline_us, lasts_us):
+            return None
+        times = plan.times(release_us, lasts_us, asleep)
+        if times is None:
+            return None
+        starts_us, ends_us, last_us, woken = times
         if before_us is not None and last_us > before_us:
             return None
-        self.dispatcher.pass_alone(asleep, plan.used_until_us(ends_us))
-        return starts_us, ends_us
+        if limits is not None:
+            plan.note(limits, lasts_us)
+        self.dispatcher.pass_alone(asleep, woken, plan.used_until_us(ends_us))
+        return starts_us, ends_us, woken
 
     def finished(self) -> tuple[FrameDone, ...]:
         """The frames that ended since this was last asked. From any thread, one at a time; it waits for no kernel."""

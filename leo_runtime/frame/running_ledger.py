@@ -11,7 +11,7 @@ from leo_runtime.documents.memory import MemoryPlacement, MemoryProblem, stays
 from leo_runtime.documents.problem import Placement
 from leo_runtime.frame.batch import Job
 from leo_runtime.frame.entries import Cause, Entry, all_graphs
-from leo_runtime.frame.records import FrameResult, Solved
+from leo_runtime.frame.records import FrameResult, Solved, WakeObservation
 from leo_runtime.frame.standby import FOREVER_US, LONGEST_IDLE_US, Kept, Standby, StandbyMeter
 from leo_runtime.frozen import dataclass
 
@@ -93,9 +93,7 @@ class RunningLedger:
             self._meters[resource].keep(one)
             users[resource] = one.graphs
         for wake in frame.wakes:
-            entry = self._meters[wake.resource].wake(wake, users.get(wake.resource, ()))
-            if entry.nj:
-                entries.append(entry)
+            entries += self.wake(wake, users.get(wake.resource, ()))
         if self._solver is not None and frame.placement.solve_us:
             at_us, solve_us = frame.release_us, frame.placement.solve_us
             nj = solve_us * self._solver_mw
@@ -117,6 +115,11 @@ class RunningLedger:
         What else it cost is not told: it is known to who says so.
         """
         self._meters[resource].keep(Kept(frame, release_us, release_us, until_us, until_us, graphs))
+
+    def wake(self, wake: WakeObservation, graphs: tuple[str, ...]) -> list[Entry]:
+        """What was kept awake by `keep_awake` was woken for these."""
+        entry = self._meters[wake.resource].wake(wake, graphs)
+        return [entry] if entry.nj else []
 
     def settle(self, settled_us: int) -> list[Entry]:
         """Nothing of frames that end later begins before that time, which never goes back: what is final by that."""

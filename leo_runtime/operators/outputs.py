@@ -74,6 +74,18 @@ def inputs_of(value: np.ndarray, outputs: Sequence[Output], takes: Sequence[Outp
     )
 
 
+def are_as_stored(outputs: Sequence[Output], takes: Sequence[Output]) -> bool:
+    """Whether `inputs_of` gives the arrays of such a value as they are."""
+    return all(
+        (place < len(takes) and _stands_for(takes[place]) == _stands_for(output)) or _is_real(output)
+        for place, output in enumerate(outputs)
+    )
+
+
+def _is_real(output: Output) -> bool:
+    return output.scale == 0 and output.data_type == "float32"
+
+
 def _stands_for(output: Output) -> tuple[str, float, int]:
     return output.data_type, output.scale, output.zero_point
 

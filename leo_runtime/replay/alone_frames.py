@@ -6,9 +6,11 @@ are counted, is looked up once a plan. `Results`, `RunningLedger` and `RunningSu
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
+from leo_runtime.dispatch.alone import Woken
 from leo_runtime.frame.entries import Key
+from leo_runtime.frame.records import WakeObservation
 from leo_runtime.frame.running_ledger import RunningLedger
 from leo_runtime.frozen import dataclass
 from leo_runtime.replay.summary import RunningPipeline, RunningSummary
@@ -33,6 +35,8 @@ class _Counted:
     """Of each transfer the same, but what it costs."""
     kept: tuple[tuple[str, tuple[int, ...], tuple[str, ...]], ...]
     """Of each resource that the plan keeps awake the pieces of work that use it, and who asked for them."""
+    users: Mapping[str, tuple[str, ...]]
+    """Who asked for what is on each of them."""
     graphs: tuple[tuple[RunningPipeline, tuple[int, ...], int], ...]
     """Of each graph where it is counted, the pieces of work that give its answer, and its deadline."""
 
@@ -50,9 +54,15 @@ class AloneFrames:
         self._unsettled = 0
 
     def add(
-        self, frame: int, release_us: int, plan: StraightPlan, starts_us: Sequence[int], ends_us: Sequence[int]
+        self,
+        frame: int,
+        release_us: int,
+        plan: StraightPlan,
+        starts_us: Sequence[int],
+        ends_us: Sequence[int],
+        woken: Sequence[Woken],
     ) -> None:
-        """Count a frame of that plan, whose pieces of work ran then."""
+        """Count a frame of that plan, whose pieces of work ran then, and for which these were woken."""
         counted = self._known.get(id(plan))
         if counted is None:
             counted = self._known[id(plan)] = self._counted(plan)
@@ -72,6 +82,10 @@ class AloneFrames:
         for resource, pieces, graphs in counted.kept:
             until_us = max([ends_us[at] for at in pieces])
             self._ledger.keep_awake(resource, frame, release_us, until_us, graphs)
+        for resource, at_us in woken:
+            self._summary.woken(resource)
+            graphs = counted.users[resource]
+            self._summary.energy(self._ledger.wake(WakeObservation(frame, resource, at_us), graphs))
         self._unsettled += 1
         if self._unsettled >= SETTLED_EACH:
             self._unsettled = 0
@@ -98,7 +112,7 @@ class AloneFrames:
             sends.append((send.at, summary.use(where), send.nj, sums))
         kept = [(resource, pieces[resource], graphs) for resource, graphs in users.items()]
         graphs = [(summary.pipeline(graph.name), graph.outputs, graph.deadline_us) for graph in plan.graphs]
-        return _Counted(plan, tuple(runs), tuple(sends), tuple(kept), tuple(graphs))
+        return _Counted(plan, tuple(runs), tuple(sends), tuple(kept), users, tuple(graphs))
 
     def _sums_of(self, key: Key) -> _Sums:
         return self._sums.setdefault(key, [0] * max(1, len(key[2])))

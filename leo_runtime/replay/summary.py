@@ -73,6 +73,10 @@ class RunningSummary:
         """What a resource is used for, to be counted on: how many runs or sendings, and how long they lasted."""
         return self._uses.setdefault(resource, [0, 0])
 
+    def woken(self, resource: str) -> None:
+        """Count that it was woken once."""
+        self._wakes[resource] = self._wakes.get(resource, 0) + 1
+
     def pipeline(self, graph: str) -> RunningPipeline:
         """That of a task graph, to be counted on."""
         return self._pipelines[graph]
@@ -121,7 +125,7 @@ class RunningSummary:
             use[0] += 1
             use[1] += load.loaded_us - load.start_us
         for wake in frame.wakes:
-            self._wakes[wake.resource] = self._wakes.get(wake.resource, 0) + 1
+            self.woken(wake.resource)
 
     def _count_together(self, frame: FrameResult) -> None:
         for run in frame.stages:

@@ -45,6 +45,8 @@ from leo_runtime.values import several_names
 if TYPE_CHECKING:
     import numpy as np
 
+    from leo_runtime.backend.transfers import TransferHeard
+
     Windows = Mapping[str, np.ndarray]
 
 
@@ -251,6 +253,8 @@ class Site:
     device_times: tuple[str, ...] = ()
     """In virtual time, the processors whose kernels' own time is taken."""
     told: Told | None = None
+    heard: TransferHeard | None = None
+    """Is told what each transfer took that really went elsewhere."""
 
     @property
     def simulated(self) -> tuple[str, ...]:
@@ -349,6 +353,7 @@ class Site:
             seed=self.options.seed,
             told=self.told,
             steps=steps,
+            heard=self.heard,
         )
 
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from leo_runtime.dispatch.driver import Computed, Outputs
+from leo_runtime.dispatch.driver import Broken, Computed, Outputs
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from leo_runtime.dispatch.events import RenewLane, RunStage
+    from leo_runtime.dispatch.events import RenewLane, RunStage, SendOutput
     from leo_runtime.frame.positions import WindowEnd
     from leo_runtime.runtime.deployment import Deployment
     from leo_runtime.runtime.kernels import Kernels
@@ -63,7 +63,8 @@ class Flights:
         """
         frame = submitted.frame
         if deployment.kernels is not None:  # First: a frame in flight has its arrays, whatever comes between.
-            deployment.kernels.begin(frame, windows, graphs, submitted.plan.jobs, submitted.releases_us, ends)
+            plan = submitted.plan
+            deployment.kernels.begin(frame, windows, graphs, plan.jobs, submitted.releases_us, ends, plan)
         self._flights[frame] = submitted, deployment
 
     def end(self, frame: int) -> None:
@@ -92,6 +93,18 @@ class Flights:
         flight = self._flights.get(frame)
         if flight is not None and flight[1].kernels is not None:
             flight[1].kernels.hand_over(frame, stage, target)
+
+    def goes_far(self, order: SendOutput) -> bool:
+        """As `Kernels.goes_far`."""
+        flight = self._flights.get(order.frame)
+        return flight is not None and flight[1].kernels is not None and flight[1].kernels.goes_far(order)
+
+    def cross(self, order: SendOutput, now_us: Callable[[], int]) -> Broken | None:
+        """As `Kernels.cross`."""
+        flight = self._flights.get(order.frame)
+        if flight is None or flight[1].kernels is None:
+            return None
+        return flight[1].kernels.cross(order, now_us)
 
     def abandon(self, order: RenewLane) -> None:
         """As `Kernels.abandon`."""

@@ -8,6 +8,11 @@ lanes and results share it: outputs are copied as they are taken from a kernel, 
 beyond its frame and leaves another, which counts as its outputs do: once the dispatcher accepts its end. So a warm-up
 run changes nothing, and a retry feeds nothing twice.
 
+**Far away.** Where a backend keeps values (`backend.keeping`), what its stages give each other stays there: a `There`
+stands for it among the values. It is brought along with the run where it is small and read elsewhere, where it is part
+of an answer, or decides something; else the dispatcher's transfer fetches it. What goes there is sent once, by the
+transfer, or along with its only reader where it is small. The end of the frame has it forgotten.
+
 **Foreign code.** Kernels are not ours: whatever one raises, also what is no `Exception`, is the failure of its stage.
 One that hangs is not called again unless it returns; others are loaded in its place.
 """
@@ -21,7 +26,7 @@ from dataclasses import field, replace
 from functools import partial
 from random import Random
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
 
 import numpy as np
@@ -38,10 +43,30 @@ from leo_runtime.backend import (
     Stepped,
     TimedKernel,
 )
+from leo_runtime.backend.keeping import (
+    ALONG_BYTES,
+    ForgottenError,
+    Keeping,
+    KeepingKernel,
+    KeptArray,
+    KeptValue,
+    Passed,
+    There,
+    keeping_kernel,
+    keeping_of,
+)
+from leo_runtime.backend.transfers import Fate, TransferHeard, TransferSeen
 from leo_runtime.clock import WallClock
-from leo_runtime.dispatch.driver import Computed, Outputs
-from leo_runtime.dispatch.events import RunReport, RunStage
-from leo_runtime.errors import DeviceUnavailableError, InputError, KernelError, failure_text, is_users_interrupt
+from leo_runtime.dispatch.driver import Broken, Computed, Outputs
+from leo_runtime.dispatch.events import RunReport, RunStage, SendOutput
+from leo_runtime.errors import (
+    DeviceUnavailableError,
+    InputError,
+    KernelError,
+    LeoError,
+    failure_text,
+    is_users_interrupt,
+)
 from leo_runtime.frame.batch import FramePrices, Job
 from leo_runtime.frame.conditions import StateFound
 from leo_runtime.frame.lower import MergedStage, MergedWorkload
@@ -50,13 +75,17 @@ from leo_runtime.frame.records import StateUse
 from leo_runtime.frame.steps import StepPrices
 from leo_runtime.frozen import dataclass, maker
 from leo_runtime.operators import Output
-from leo_runtime.operators.outputs import Given, filled, inputs_of, packed, reals_of
+from leo_runtime.operators.outputs import Given, are_as_stored, filled, inputs_of, packed, reals_of
 from leo_runtime.operators.outputs import arrays_of as arrays_in
 from leo_runtime.operators.packing import packed_zeros
 from leo_runtime.runtime.arguments import all_finite
 from leo_runtime.runtime.states import Kept, Start, StateNow, States, arrays_of
 from leo_runtime.schema import MAX_QUANTITY
 from leo_runtime.values import whole
+
+if TYPE_CHECKING:
+    from leo_runtime.dispatch.plan import Plan
+    from leo_runtime.documents.workload import TaskGraph
 
 _OPEN, _CLOSED = RunReport(), RunReport(opened=False)
 """What a run tells that nothing computes."""
@@ -72,6 +101,10 @@ Told = Callable[[int, str], bool | None]
 then not computed; None where that is not known."""
 
 
+Value = np.ndarray | There
+"""What a stage gave."""
+
+
 @dataclass(frozen=True, slots=True)
 class _Flight:
     """The arrays of a frame, or of the frames of a batch, by stage and number in the batch."""
@@ -80,9 +113,12 @@ class _Flight:
     graphs: tuple[str, ...]
     jobs: Mapping[str, Job]
     releases_us: tuple[int, ...] = ()
-    values: dict[tuple[str, int], np.ndarray] = field(default_factory=dict)
+    plan: Plan | None = None
+    values: dict[tuple[str, int], Value] = field(default_factory=dict)
     copies: dict[tuple[str, int, str], np.ndarray | BaseException] = field(default_factory=dict)
     """Outputs that were handed over, also by target; or why that failed."""
+    kept: dict[tuple[str, int, str], KeptValue] = field(default_factory=dict)
+    """What is kept elsewhere, also by processor."""
     points: tuple[Mapping[str, Point], ...] = ()
     """Of each frame, how far the stages have come that keep state."""
     begun: dict[tuple[str, int], int] = field(default_factory=dict)
@@ -98,9 +134,11 @@ class _Loaded:
     steps: StatefulKernel | None = None
     restarting: Restarting | None = None
     """None also in virtual time, which waits for it."""
+    far: KeepingKernel | None = None
+    """None also in virtual time, in which all is computed in the order of the events."""
 
 
-class _Outputs(dict[int, np.ndarray]):
+class _Outputs(dict[int, Value]):
     """The outputs of a run of a stage that keeps state, by number in the batch, with what it leaves."""
 
     def __init__(self) -> None:
@@ -132,6 +170,7 @@ class Kernels:
         seed: int = 0,
         told: Told | None = None,
         steps: StepPrices | None = None,
+        heard: TransferHeard | None = None,
     ) -> None:
         """`prices` say how long a stage of a batch should take that had fewer frames to compute than planned.
 
@@ -141,7 +180,7 @@ class Kernels:
         Stages that only cost, and without `computes` all stages, have no kernel: they give zeros, and of a gate ones
         where it opens, which is drawn from `seed` by its stated chance. What `told` knows of gives no output.
 
-        `steps` say how long a run of a stage that keeps state should take.
+        `steps` say how long a run of a stage that keeps state should take. `heard` is told what each crossing took.
         """
         self._steps = steps
         self.computes = computes
@@ -163,6 +202,12 @@ class Kernels:
         self._prices = prices
         self._lanes = lanes
         self._allow_nonfinite = allow_nonfinite
+        self._heard = heard
+        far = {} if lanes is None else {name: keeping_of(backend) for name, backend in backends.items()}
+        self._far: dict[str, Keeping] = {name: one for name, one in far.items() if one is not None}
+        """The processors that keep values."""
+        self._wanted = {graph.name: _wanted_of(graph, merged) for graph in merged.workload.graphs}
+        """The stages whose outputs are part of a graph's answer."""
         self._kernels: dict[_Key, _Loaded] = {}
         self._hung: list[tuple[_Key, Kernel]] = []
         """Those that are not called again, unless they return."""
@@ -235,18 +280,19 @@ class Kernels:
         jobs: Mapping[str, Job],
         releases_us: Sequence[int] = (),
         ends: Sequence[Mapping[str, WindowEnd]] = (),
+        plan: Plan | None = None,
     ) -> None:
         """Take the raw samples of a frame, or of every frame of a batch, by source stage: nobody may change them.
 
         `graphs` are triggered; `jobs` say what each stage of the plan computes. `releases_us`, of every frame, are for
         gates that nothing computes, and for stages that keep state: these go by where the windows end in their streams,
-        which `ends` says, of every frame or of none; else its release does.
+        which `ends` says, of every frame or of none; else its release does. `plan` tells who reads what where.
         """
         points: Sequence[Mapping[str, Point]] = ()
         if self._keeps:
             told = ends or (MappingProxyType({}),) * len(releases_us)
             points = [self._states.readings.points(at_us, of) for at_us, of in zip(releases_us, told, strict=True)]
-        self._flights[frame] = _flight(windows, graphs, jobs, tuple(releases_us), points=tuple(points))
+        self._flights[frame] = _flight(windows, graphs, jobs, tuple(releases_us), plan, points=tuple(points))
 
     def found(self, release_us: int, ends: Mapping[str, WindowEnd]) -> tuple[StateFound, ...]:
         """From what the stages of a frame would go on now, each where its state is. From any thread."""
@@ -287,7 +333,7 @@ class Kernels:
         wanted: Sequence[int] = job.frames
         if len(wanted) > 1:
             wanted = [number for number in wanted if _is_wanted(flight, stage, number)]
-        outputs: dict[int, np.ndarray] = _Outputs() if keeps else {}
+        outputs: dict[int, Value] = _Outputs() if keeps else {}
         devices: list[tuple[int | None, int | None]] = []
         errors: list[str] = []
         started_us: int | None = None
@@ -298,11 +344,15 @@ class Kernels:
                 outputs.update(self._stands_in(flight, stage.name, number).outputs)
                 continue
             try:
-                inputs = self._inputs(flight, stage, number, order.resource)
+                inputs = [] if kernel.far is not None else self._inputs(flight, stage, number, order.resource)
                 if started_us is None and now_us is not None:
                     started_us = now_us()
                 if isinstance(outputs, _Outputs) and kernel.steps is not None:
                     devices.append(self._step(flight, stage, order, number, outputs, kernel.steps, inputs))
+                    continue
+                if kernel.far is not None:
+                    outputs[number], far_us = self._run_far(flight, order, stage, number, kernel.far, now_us)
+                    devices.append((far_us, None))
                     continue
                 output, device_us, device_nj = kernel.call(inputs)
                 outputs[number] = self._taken(output, stage, order.resource)
@@ -336,6 +386,11 @@ class Kernels:
         stage, kernel = self._stages[name], self._load(name, order.resource, order.variant, order.lane)
         if kernel.restarting is not None:
             kernel.restarting.fail_while_starting()
+        if kernel.far is not None:
+            started_us = None if now_us is None else now_us()
+            value, far_us = self._run_far(flight, order, stage, number, kernel.far, now_us)
+            opened = name not in self._gates or _is_positive(value)
+            return Computed(RunReport(opened, _NONE, started_us, far_us), {number: value})
         inputs = self._inputs(flight, stage, number, order.resource)
         started_us = None if now_us is None else now_us()
         output, device_us, device_nj = kernel.call(inputs)
@@ -350,6 +405,10 @@ class Kernels:
             stage = flight.jobs[order.stage].stage
             for number, output in outputs.items():
                 flight.values[stage, number] = output
+                if isinstance(output, There):
+                    flight.kept[stage, number, output.resource] = output.kept
+                    if output.value is not None:
+                        flight.values[stage, number] = output.value
             if isinstance(outputs, _Outputs):
                 flight.begun.update({(stage, number): start.begun for number, start in outputs.starts.items()})
                 with self._keeping:
@@ -363,7 +422,7 @@ class Kernels:
         job = flight.jobs[stage]
         for number in job.frames:
             value = flight.values.get((job.stage, number))
-            if value is not None:
+            if isinstance(value, np.ndarray) and target not in self._far:
                 try:
                     flight.copies[job.stage, number, target] = frozen_copy(value)
                 except BaseException as error:
@@ -372,15 +431,185 @@ class Kernels:
                     # Without the calls it came through, which hold what will hold it.
                     flight.copies[job.stage, number, target] = error.with_traceback(None)
 
+    # What is kept far away.
+
+    def goes_far(self, order: SendOutput) -> bool:
+        """Whether handing an output over takes a transfer: it is far away, or is to be, and does not go along."""
+        flight = self._flights.get(order.frame)
+        if flight is None or not (order.source in self._far or order.target in self._far):
+            return False
+        job = flight.jobs[order.stage]
+        return any(self._crosses(flight, order, job.stage, number) for number in job.frames)
+
+    def cross(self, order: SendOutput, now_us: Callable[[], int]) -> Broken | None:
+        """Send an output to where it is read, or fetch it from there: it waits for that.
+
+        Returns which processor turned out not to be there, and why.
+        """
+        flight = self._flights.get(order.frame)
+        if flight is None:  # It has ended.
+            return None
+        job = flight.jobs[order.stage]
+        for number in job.frames:
+            if not self._crosses(flight, order, job.stage, number):
+                continue
+            try:
+                at = order.source
+                self._fetch(flight, order, job.stage, number, now_us)
+                at = order.target
+                self._put(flight, order, job.stage, number, now_us)
+            except (DeviceUnavailableError, ForgottenError) as error:
+                return Broken(at, str(error))
+            except KernelError as error:
+                if at == order.source:
+                    return Broken("", str(error))
+                # What is not taken now goes along with its reader.
+        if self._flights.get(order.frame) is not flight:  # It ended meanwhile.
+            self._forget(flight)
+        return None
+
+    def _crosses(self, flight: _Flight, order: SendOutput, stage: str, number: int) -> bool:
+        value = flight.values.get((stage, number))
+        if value is None or (stage, number, order.target) in flight.kept:
+            return False
+        if isinstance(value, There):
+            return True
+        return order.target in self._far and not self._goes_along(flight, order.stage, order.target, value.nbytes)
+
+    def _goes_along(self, flight: _Flight, job: str, resource: str, size: int) -> bool:
+        """Whether a value goes there with its reader: it is small, and there is only one."""
+        return size <= ALONG_BYTES and (_readers(flight, job) or []).count(resource) == 1
+
+    def _fetch(self, flight: _Flight, order: SendOutput, stage: str, number: int, now_us: Callable[[], int]) -> None:
+        """Have a value here. Raises what fetching does."""
+        value = flight.values[stage, number]
+        if not isinstance(value, There):
+            return
+        with self._seen(order.source, order.target, now_us) as seen:
+            arrays, passed = self._far[value.resource].fetch(value.kept, order.limit_us)
+            seen(passed, passed.got_bytes, passed.took_us)
+        bound = self._stages[stage]
+        own = self._taken(tuple(arrays) if bound.bound.several else arrays[0], bound, value.resource)
+        flight.values[stage, number] = own
+
+    def _put(self, flight: _Flight, order: SendOutput, stage: str, number: int, now_us: Callable[[], int]) -> None:
+        """Have a value there where the target is far. Raises what sending does."""
+        value, far = flight.values[stage, number], self._far.get(order.target)
+        if far is None or isinstance(value, There):
+            return
+        with self._seen(order.source, order.target, now_us) as seen:
+            kept, passed = far.put(arrays_in(value), order.limit_us)
+            seen(passed, passed.sent_bytes, passed.took_us)
+        flight.kept[stage, number, order.target] = kept
+
+    @contextmanager
+    def _seen(
+        self, source: str, target: str, now_us: Callable[[], int] | None
+    ) -> Iterator[Callable[[Passed, int, int], None]]:
+        """Tell whoever is to know of a crossing of so many bytes how long it took, also where it came to nothing."""
+        if self._heard is None or now_us is None:
+            yield lambda *_: None
+            return
+        began_us, heard = now_us(), self._heard
+
+        def tell(passed: Passed, size: int, took_us: int) -> None:
+            heard(TransferSeen(source, target, size, began_us, took_us, passed.server_us, passed.queued_us))
+
+        try:
+            yield tell
+        except DeviceUnavailableError as error:
+            fate: Fate = "silent" if "silent" in str(error) else "lost"
+            heard(TransferSeen(source, target, 0, began_us, now_us() - began_us, fate=fate))
+            raise
+
+    def _run_far(
+        self,
+        flight: _Flight,
+        order: RunStage,
+        stage: MergedStage,
+        number: int,
+        kernel: KeepingKernel,
+        now_us: Callable[[], int] | None,
+    ) -> tuple[Value, int]:
+        """Run a stage far away, on what is there or goes along; what it gives, and how long it took there."""
+        resource, name = order.resource, stage.name
+        keep, bring = self._stays(flight, order.stage, stage, resource)
+        for attempt in (1, 2):
+            inputs = self._far_inputs(flight, stage, number, resource)
+            is_along = any(not isinstance(one, KeptArray) for one in inputs)
+            try:
+                with self._seen(_source_of(flight, resource), resource, now_us) as seen:
+                    run = kernel.run(inputs, keep=keep, bring=bring)
+                    # What comes back along with it is no time of this way.
+                    seen(run.passed, run.passed.sent_bytes if is_along else 0, run.passed.answered_us)
+                break
+            except ForgottenError as error:
+                # Nothing has run. What is here as well goes along; without the rest the server is as good as gone.
+                for read in stage.inputs:
+                    flight.kept.pop((read, number, resource), None)
+                if attempt == 2 or any(isinstance(flight.values.get((r, number)), There) for r in stage.inputs):
+                    raise DeviceUnavailableError(str(error), hint=error.hint) from None
+        value = None if run.output is None else self._taken(run.output, stage, resource)
+        if run.kept is None:
+            assert value is not None, f"`{name}` is neither here nor there"
+            return value, run.device_us
+        return There(run.kept, resource, value), run.device_us
+
+    def _stays(self, flight: _Flight, job: str, stage: MergedStage, resource: str) -> tuple[bool, bool]:
+        """Whether an output is to be kept where it is made, and whether it is to come back with the run."""
+        is_wanted = stage.name in self._gates or any(stage.name in self._wanted[graph] for graph in flight.graphs)
+        readers = _readers(flight, job)
+        if readers is None:
+            return True, is_wanted
+        is_small = stage.bound.output_bytes() <= ALONG_BYTES
+        bring = is_wanted or not readers or (is_small and any(reader != resource for reader in readers))
+        return resource in readers or not bring, bring
+
+    def _far_inputs(
+        self, flight: _Flight, stage: MergedStage, number: int, resource: str
+    ) -> list[np.ndarray | KeptArray]:
+        """What a stage reads far away: what is kept there, and what goes along."""
+        if stage.bound.operator.is_source:
+            return [flight.windows[number][stage.name]]
+        found: list[np.ndarray | KeptArray] = []
+        for name in stage.inputs:
+            kept, several = flight.kept.get((name, number, resource)), self._several.get(name)
+            takes = stage.bound.takes[len(found) :]
+            if kept is not None and (several is None or are_as_stored(several, takes)):
+                found += kept.arrays
+                continue
+            value = flight.values.get((name, number))
+            if isinstance(value, There):
+                raise DeviceUnavailableError(f"input `{name}` is on `{value.resource}`, and did not come here")
+            if value is None:
+                found += [_zeros(output.shape, np.float32) for output in self._stages[name].bound.outputs]
+            else:
+                found += [value] if several is None else inputs_of(value, several, takes)
+        return found
+
+    def _forget(self, flight: _Flight) -> None:
+        """Nobody needs what was kept for a frame."""
+        by_resource: dict[str, list[KeptValue]] = {}
+        for (_, _, resource), kept in tuple(flight.kept.items()):
+            by_resource.setdefault(resource, []).append(kept)
+        flight.kept.clear()
+        for resource, kept_there in by_resource.items():
+            with suppress(LeoError):  # It goes by its age, too.
+                self._far[resource].forget(kept_there)
+
     def end(self, frame: int) -> None:
         """Forget a frame."""
-        del self._flights[frame]
+        flight = self._flights.pop(frame)
+        if flight.kept:
+            self._forget(flight)
 
     def outputs(self, frame: int) -> tuple[dict[str, np.ndarray], ...]:
         """The outputs of the stages that ran, by stage, for each frame of a batch: those of models in float32."""
         flight = self._flights[frame]
         found: tuple[dict[str, np.ndarray], ...] = tuple({} for _ in flight.windows)
         for (stage, number), value in flight.values.items():
+            if isinstance(value, There):  # It is part of no answer.
+                continue
             several = self._several.get(stage)
             found[number][stage] = value if several is None else frozen_view(reals_of(value, several))
         return found
@@ -645,7 +874,8 @@ class Kernels:
             )
         steps = kernel if isinstance(kernel, StatefulKernel) and bound.keeping(variant) is not None else None
         restarting = kernel if self._lanes is not None and isinstance(kernel, Restarting) else None
-        return _Loaded(kernel, _call(kernel), steps, restarting)
+        far = keeping_kernel(kernel) if resource in self._far else None
+        return _Loaded(kernel, _call(kernel), steps, restarting, far)
 
     def _taken(self, output: Given, stage: MergedStage, resource: str) -> np.ndarray:
         """A kernel's output as the runtime's own. Raises `KernelError` where it is not as the operator promises."""
@@ -714,8 +944,10 @@ class Kernels:
             value = copies.get((name, number, resource)) if copies else None
             if isinstance(value, BaseException):
                 raise KernelError(f"input `{name}` could not be handed over to `{resource}` ({failure_text(value)})")
-            value = flight.values.get((name, number)) if value is None else value
-            several = self._several.get(name)
+            here = flight.values.get((name, number)) if value is None else value
+            if isinstance(here, There):
+                raise KernelError(f"input `{name}` is on `{here.resource}`, and did not come to `{resource}`")
+            value, several = here, self._several.get(name)
             if value is None:
                 # A closed gate removed this input; only operators that take absent inputs come so far.
                 inputs += [_zeros(output.shape, np.float32) for output in self._stages[name].bound.outputs]
@@ -724,6 +956,27 @@ class Kernels:
             else:
                 inputs.append(value)
         return inputs
+
+
+def _wanted_of(graph: TaskGraph, merged: MergedWorkload) -> frozenset[str]:
+    """The merged stages whose outputs a graph's result has."""
+    decides = () if graph.decision is None else (graph.decision.stage,)
+    return frozenset([merged.names[graph.name, stage] for stage in (*graph.outputs(), *decides)])
+
+
+def _source_of(flight: _Flight, resource: str) -> str:
+    """From where there is a link to a processor; of several the first, since what goes along is here."""
+    links = () if flight.plan is None else flight.plan.links
+    return next((source for source, target in links if target == resource), "")
+
+
+def _readers(flight: _Flight, job: str) -> list[str] | None:
+    """Where what a stage gives is read, once for each reader, by the plan; None: that is not planned."""
+    plan = flight.plan
+    if plan is None or plan.undecided or job not in plan.stages:
+        return None
+    readers = [plan.stages[name] for name in plan.stages[job].readers]
+    return [reader.resource for reader in readers if job in reader.needs.reads]
 
 
 def _are_packed(found: Sequence[tuple[Any, str]], outputs: Sequence[Output]) -> bool:
@@ -835,9 +1088,10 @@ def _is_wanted(flight: _Flight, stage: MergedStage, number: int) -> bool:
     return any(there) if stage.bound.operator.takes_absent else all(there)
 
 
-def _is_positive(decision: np.ndarray | None) -> bool:
+def _is_positive(decision: Value | None) -> bool:
     """Whether a gate that gave this is open."""
-    return decision is not None and bool(decision.reshape(-1)[0] > 0)
+    value = decision.value if isinstance(decision, There) else decision
+    return value is not None and bool(value.reshape(-1)[0] > 0)
 
 
 def _each_once(errors: Sequence[str]) -> str:

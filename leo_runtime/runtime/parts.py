@@ -7,6 +7,7 @@ from contextlib import ExitStack
 from functools import partial
 
 from leo_runtime.backend import Holding
+from leo_runtime.backend.keeping import keeping_of
 from leo_runtime.backend.machine import open_backends, require_served
 from leo_runtime.clock import Clock, WallClock
 from leo_runtime.dispatch.dispatcher import Dispatcher
@@ -143,13 +144,18 @@ def real_parts(
     lanes = {processor.name: processor.lanes for processor in hardware.processors}
     machine = undo.enter_context(open_backends(hardware, options.backends))
     require_served(machine, hardware)
-    site = Site(hardware=hardware, machine=machine, options=options, solver=solver, lanes=lanes)
+    watch = LinkWatch(hardware)
+    site = Site(hardware=hardware, machine=machine, options=options, solver=solver, lanes=lanes, heard=watch.heard)
     deployed = site.deploy(merged, profile)
 
     def start(now_us: int, flights: Flights) -> Driver:
         started = WallClock(now_us) if clock is None else clock
         dispatcher = Dispatcher(
-            lanes_of(hardware), limit=options.run_limit, rooms=rooms_of(hardware), policy=solver.policy
+            lanes_of(hardware),
+            limit=options.run_limit,
+            rooms=rooms_of(hardware),
+            policy=solver.policy,
+            remote=[name for name, backend in machine.backends.items() if keeping_of(backend) is not None],
         )
         if dispatcher.limits is not None:
             dispatcher.limits.change(bool, flights.newest.warmed())
@@ -166,9 +172,10 @@ def real_parts(
             abandon=flights.abandon,
             returned=flights.returned,
             probe=flights.probe,
+            far=flights,
         )
 
-    return Parts(site, deployed, start, machine.reasons(), LinkWatch(hardware), tuple(machine.missing))
+    return Parts(site, deployed, start, machine.reasons(), watch, tuple(machine.missing))
 
 
 def lanes_of(hardware: Hardware) -> dict[str, int]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Protocol
 
-from leo_runtime.dispatch.alone import AlonePlan, alone_plan
+from leo_runtime.dispatch.alone import AlonePlan, Woken, alone_plan
 from leo_runtime.frame.due import collected_deadline_us
 from leo_runtime.frozen import dataclass
 from leo_runtime.runtime.planned import Planned
@@ -51,6 +51,8 @@ class StraightPlan:
     costs: tuple[Cost, ...]
     """What each run costs by the profile."""
     graphs: tuple[StraightGraph, ...]
+    deadline_us: int
+    """The longest of theirs."""
     gated: tuple[str, ...]
     """Its stages, of which those that are gates have to open."""
 
@@ -59,9 +61,16 @@ class StraightTold(Protocol):
     """Who is told of frames as they end."""
 
     def alone(
-        self, frame: int, release_us: int, plan: StraightPlan, starts_us: Sequence[int], ends_us: Sequence[int], /
+        self,
+        frame: int,
+        release_us: int,
+        plan: StraightPlan,
+        starts_us: Sequence[int],
+        ends_us: Sequence[int],
+        woken: Sequence[Woken],
+        /,
     ) -> None:
-        """A frame had the machine to itself, and all before it have ended. When its pieces of work ran."""
+        """A frame had the machine to itself, all before it have ended: when its work ran, and who was woken for it."""
         ...
 
     def submitted(self, frame: int, release_us: int, /) -> None:
@@ -108,7 +117,8 @@ class StraightPlans:
             )
             for graph in now.wanted(names)
         )
-        return StraightPlan(plan.placement, dict(plan.jobs), alone, tuple(costs), graphs, tuple(place))
+        deadline_us = max([graph.deadline_us for graph in graphs])
+        return StraightPlan(plan.placement, dict(plan.jobs), alone, tuple(costs), graphs, deadline_us, tuple(place))
 
 
 def with_next(frames: Iterable[KnownFrame]) -> Iterator[tuple[KnownFrame, int | None]]:

@@ -20,7 +20,7 @@ from leo_backends.remote.options import options_of, place_of
 from leo_backends.remote.pool import SPARE_BYTES, Answer, Call, Pool
 from leo_runtime.back_off import wait_us
 from leo_runtime.backend import DeviceRun, Kernel
-from leo_runtime.backend.keeping import ForgottenError, Kept, KeptArray, KeptRun, Passed
+from leo_runtime.backend.keeping import ForgottenError, KeptArray, KeptRun, KeptValue, Passed
 from leo_runtime.backend.open_inference import (
     BINARY,
     JSON_LENGTH,
@@ -112,14 +112,14 @@ class RemoteBackend:
         """Hang up, also on runs that are under way. Closing twice is fine."""
         self._pool.close()
 
-    def put(self, arrays: Sequence[np.ndarray], most_us: int | None, /) -> tuple[Kept, Passed]:
+    def put(self, arrays: Sequence[np.ndarray], most_us: int | None, /) -> tuple[KeptValue, Passed]:
         """Have the server keep the arrays of a value. Raises `KernelError`, `DeviceUnavailableError`."""
         tensors = [Tensor(self.new_id(), array) for array in arrays]
         sent_bytes, answer, _ = self._said("/v2/kept", tensors, (), "a value cannot be sent", most_us=most_us)
-        kept = Kept(tuple([KeptArray(one.name, one.array.dtype, one.array.shape) for one in tensors]))
+        kept = KeptValue(tuple([KeptArray(one.name, one.array.dtype, one.array.shape) for one in tensors]))
         return kept, _passed(sent_bytes, answer)
 
-    def fetch(self, kept: Kept, most_us: int | None, /) -> tuple[list[np.ndarray], Passed]:
+    def fetch(self, kept: KeptValue, most_us: int | None, /) -> tuple[list[np.ndarray], Passed]:
         """The arrays of a value that the server keeps. Raises as `put`, and `ForgottenError`."""
         wanted = [Asked(one.id) for one in kept.arrays]
         size = sum(one.dtype.itemsize * prod(one.shape) for one in kept.arrays)
@@ -130,7 +130,7 @@ class RemoteBackend:
             raise KernelError(f"{what}: the server {self._pool.url} gave another one")
         return arrays, _passed(sent_bytes, answer)
 
-    def forget(self, kept: Sequence[Kept], /) -> None:
+    def forget(self, kept: Sequence[KeptValue], /) -> None:
         """Nobody needs these any more."""
         self._unneeded.extend([one.id for value in kept for one in value.arrays])
 
@@ -347,21 +347,24 @@ class KeepingRemoteKernel(TimedRemoteKernel):
             kept = [
                 KeptArray(one.keep, got.array.dtype, got.array.shape) for one, got in zip(asked, came, strict=False)
             ]
-            return KeptRun(backend.value(stage, came), Kept(tuple(kept)), answer.run_us or 0, passed)
+            return KeptRun(backend.value(stage, came), KeptValue(tuple(kept)), answer.run_us or 0, passed)
         if len(there) == len(names):
-            return KeptRun(None, Kept(there), answer.run_us or 0, passed)
+            return KeptRun(None, KeptValue(there), answer.run_us or 0, passed)
         return KeptRun(backend.value(stage, self._brought(outputs)), None, answer.run_us or 0, passed)
 
     def _brought(self, outputs: Sequence[Tensor | KeptTensor]) -> list[Tensor]:
         """All outputs, of which only some could be kept for want of room."""
-        there = Kept(tuple([KeptArray(one.id, one.dtype, one.shape) for one in outputs if isinstance(one, KeptTensor)]))
+        there = KeptValue(
+            tuple([KeptArray(one.id, one.dtype, one.shape) for one in outputs if isinstance(one, KeptTensor)])
+        )
         arrays = iter(self._backend.fetch(there, None)[0] if there.arrays else [])
         return [one if isinstance(one, Tensor) else Tensor(one.name, next(arrays)) for one in outputs]
 
 
 def _passed(sent_bytes: int, answer: Answer) -> Passed:
     queued_us = answer.queued_us or 0
-    return Passed(sent_bytes, len(answer.body), answer.took_us, queued_us + (answer.run_us or 0), queued_us)
+    server_us = queued_us + (answer.run_us or 0)
+    return Passed(sent_bytes, len(answer.body), answer.took_us, server_us, queued_us, answer.answered_us)
 
 
 def _whole(outputs: Sequence[Tensor | KeptTensor]) -> list[Tensor]:

@@ -45,6 +45,8 @@ class Answer:
     """And how long it waited for its turn."""
     took_us: int = 0
     """From its first byte on until the answer was here: not what a new connection took."""
+    answered_us: int = 0
+    """Of that, how long it was until the answer began."""
 
 
 class Call:
@@ -134,7 +136,8 @@ class Pool:
                         self._drop(connection, call)
                     else:
                         self._keep(connection, call)
-                    return replace(answer, took_us=self._clock.now_us() - began_us)
+                    took_us, answered_us = self._clock.now_us() - began_us, answer.answered_us - began_us
+                    return replace(answer, took_us=took_us, answered_us=answered_us)
                 self._drop(connection, call)
                 if call.is_given_up:  # What was silent by one connection may be so by the others.
                     self.forget_idle()
@@ -238,6 +241,7 @@ class Pool:
         stream = cast("socket.socket", _Until(connection, self._clock, until_us))  # It is asked for `makefile` alone.
         with closing(http.client.HTTPResponse(stream, method=method)) as response:
             response.begin()
+            began_us = self._clock.now_us()
             if response.status < 200:
                 raise KernelError(f"the server {self.url} answered {response.status} before the answer")
             length = response.length
@@ -253,6 +257,7 @@ class Pool:
                 response.will_close,
                 number_of(response.headers.get("Leo-Run-Us")),
                 number_of(response.headers.get("Leo-Wait-Us")),
+                answered_us=began_us,
             )
 
     def _keep(self, connection: socket.socket, call: Call) -> None:
