@@ -69,6 +69,10 @@ def results(*faults: str, chance_ppm: int = 1_000_000, net_here_us: int | None =
     return found
 
 
+def ran(result: FrameResult) -> list[tuple[str, str, str]]:
+    return [(one.stage, one.resource, one.outcome) for one in result.stages]
+
+
 def answers(found: Sequence[FrameResult]) -> list[tuple[str, str, int]]:
     return [(graph.outcome, graph.exit, graph.latency_us) for result in found for graph in result.graphs]
 
@@ -183,11 +187,13 @@ class Slow:
     name = "fake"
     simulated = False
 
-    def __init__(self, scores: Sequence[float], answers: threading.Event | None = None) -> None:
-        self.scores, self.answers = scores, answers
+    def __init__(
+        self, scores: Sequence[float], answers: threading.Event | None = None, *, everything: bool = False
+    ) -> None:
+        self.scores, self.answers, self.everything = scores, answers, everything
 
     def supports(self, stage: BoundStage, _variant: str, /) -> bool:
-        return (self.answers is None) == (stage.name != "net")
+        return self.everything or (self.answers is None) == (stage.name != "net")
 
     def load(self, stage: BoundStage, _variant: str, /) -> Kernel:
         return Kernel(self, stage.name)
@@ -245,6 +251,36 @@ def test_in_real_time_the_exit_s_label_is_told_at_the_deadline(answers: bool) ->
         ("done", "", "loud") if answers else ("done", "likely", "quiet")
     )
     assert answers or (answer.end_us == 1_500_000 and not answer.missed)
+
+
+def test_in_real_time_what_a_server_does_not_answer_is_computed_here_by_the_deadline() -> None:
+    graph = GraphBuilder("ears", period_us=10_000_000, deadline_us=2_000_000)
+    sound = graph.stage("sound", SOURCE.name, stream="mic", samples=4)
+    graph.stage("told", "exits_likely", graph.stage("net", "exits_net", sound))
+    both = Workload.from_dict(
+        {
+            "format": "leo-workload/1",
+            "name": "live",
+            "streams": [{"name": "mic", "kind": "audio", "rate_hz": 1000}],
+            "graphs": [graph.build().model_dump(mode="json")],
+        }
+    )
+    here_us = {"cpu": 500_000, "cloud": 100}
+    entries = [{"processor": name, "fixed_us": us, "source": "modelled: a test"} for name, us in here_us.items()]
+    prices = type(profile()).from_dict({**costs(), "costs": entries})
+    let_go = threading.Event()
+    backends = {"cpu": Slow([0.9, 0.1], everything=True), "cloud": Slow([0.1, 0.9], let_go)}
+    with Runtime.live(both, hardware(), prices, backends=backends) as runtime:
+        runtime.submit(0, {"sound": np.ones(4, np.int16)})
+        (result,) = runtime.drain(20.0)
+        let_go.set()
+    assert ran(result) == [
+        ("sound", "cpu", "done"),
+        ("net", "cloud", "failed"),
+        ("net", "cpu", "done"),
+        ("told", "cpu", "done"),
+    ]
+    assert not result.graphs[0].missed
 
 
 def test_what_an_exit_needs_is_said() -> None:

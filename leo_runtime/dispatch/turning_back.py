@@ -27,7 +27,7 @@ def latest_us(plan: Plan, due_us: Mapping[str, int], remote: Collection[str]) ->
     here_us = {name: _here_us(stage, remote) for name, stage in stages.items()}
     end_us: dict[str, int] = {}
     """When each has to have ended, of those that a deadline hangs on."""
-    for name, stage in reversed(stages.items()):
+    for name, stage in reversed(tuple(stages.items())):
         limits = [due_us[name]] if name in due_us else []
         for reader in stage.readers:
             lasts_us = here_us.get(reader)
