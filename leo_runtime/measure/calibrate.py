@@ -180,7 +180,7 @@ class _Measuring:
     def stage(self, name: str, stage: BoundStage, inputs: list[np.ndarray]) -> np.ndarray | None:
         """Measure a merged stage wherever it can run. Returns the first output there was; None: none."""
         first: np.ndarray | None = None
-        for variant in stage.params:
+        for variant in _in_order(stage):
             for processor, backend in self._machine.backends.items():
                 output = None
                 with self._kept(f"{stage.name} on {processor}"):
@@ -284,6 +284,14 @@ class _Measuring:
             yield
         except LeoError as error:
             self._missing.append((what, error))
+
+
+def _in_order(stage: BoundStage) -> list[str]:
+    """The variants, of which the first one's output is what readers are measured on: what unpacks, on the form that is
+    most work, since it takes any."""
+    if stage.operator.sent_bytes is None:
+        return list(stage.params)
+    return sorted(stage.params, key=lambda variant: -stage.work(variant).macs)
 
 
 def _energy(sources: tuple[Source, ...], clock: Clock, missing: list[tuple[str, LeoError]]) -> Energy:
