@@ -1,14 +1,19 @@
 """Outputs that may be packed on their way: the stages that do it, what is sent of them, and where they are placed."""
 
+from collections.abc import Sequence
 from importlib.util import find_spec
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from leo_backends.cpu import CpuBackend
+from leo_runtime import shipped
+from leo_runtime.backend import Kernel
 from leo_runtime.documents.binding import BoundStage, bind
-from leo_runtime.documents.hardware import Hardware
+from leo_runtime.documents.hardware import Hardware, Processor
 from leo_runtime.documents.problem import Problem
 from leo_runtime.documents.profile import Profile
 from leo_runtime.documents.workload import Workload
@@ -17,7 +22,9 @@ from leo_runtime.frame.conditions import Conditions
 from leo_runtime.frame.lower import frame_problem, merge, price
 from leo_runtime.frame.packing import with_packing
 from leo_runtime.judge import check
-from leo_runtime.operators.packing import form_params
+from leo_runtime.measure.calibrate import calibrate
+from leo_runtime.measure.measure import Effort
+from leo_runtime.operators.packing import form_params, read_head
 from leo_runtime.solver import solve
 
 FORMS = [
@@ -239,3 +246,46 @@ def test_names_of_forms() -> None:
     for wrong in ("", "int8+", "int8+jpeg", "int8_bandx16", "float16x16", "jpeg+zstd", "jpeg100", "int8x0"):
         with pytest.raises(GraphError, match="is no form of packing"):
             form_params(wrong)
+
+
+def test_every_form_is_measured_and_what_unpacks_on_the_hardest() -> None:
+    """So that no form takes longer on the other side than a plan says."""
+    asked = workload(FORMS)
+    cpu = Hardware.from_dict(
+        {"format": "leo-hardware/1", "name": "phone", "processors": [{"name": "cpu", "backend": "cpu"}]}
+    )
+    once = Effort(0, 2, 1, batches=(), nearby=(), neighbours=False, lanes=False)
+    watched = Watched(Processor(name="cpu", backend="cpu"))
+    try:
+        found = calibrate(asked, cpu, shipped.recording("demo"), effort=once, backends={"cpu": watched})
+    finally:
+        watched.close()
+    assert not [what for what, _ in found.missing if "pack" in what]
+    measured = [(one.stage.name, one.variant) for one in found.readings]
+    forms = ["float32", "float16", "int8", "int8+zlib", "int4"]
+    assert sorted(measured) == sorted(
+        [("sound", "default"), ("mel", "default"), ("top", "default"), ("mel.unpacked", "default")]
+        + [("mel.packed", form) for form in forms]
+    )
+    assert set(watched.unpacked) == {"zlib"}
+    modes = price(merge(asked), cpu, found.profile, lambda *_: True)
+    assert [mode.variant for mode in modes["mel.packed"]] == forms
+
+
+class Watched(CpuBackend):
+    """The CPU, which notes how what it unpacks is compressed."""
+
+    def __init__(self, processor: Processor) -> None:
+        super().__init__(processor)
+        self.unpacked: list[str] = []
+
+    def load(self, stage: BoundStage, variant: str, /) -> Kernel:
+        kernel = super().load(stage, variant)
+        if stage.operator.name != "unpack":
+            return kernel
+
+        def noted(inputs: Sequence[np.ndarray]) -> np.ndarray:
+            self.unpacked.append(read_head(inputs[0]).compress)
+            return np.asarray(kernel(inputs))
+
+        return noted

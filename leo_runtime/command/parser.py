@@ -35,6 +35,7 @@ COMMANDS = {
     "model": "Show what is in a neural network's file, write a workload whose stages are its pieces, or make it int8.",
     "study": "Run a placement study: a question in one file, a row for each of its cells.",
     "variants": "Make smaller forms of a network, measure what each loses and costs, and keep those worth placing.",
+    "pack": "Measure what outputs take and lose in smaller forms, for the way to a server, and write a workload so.",
     "bench": "Measure this machine as a published table does, and print both.",
     "tune": "Search the fastest kernel parameters for this machine's device, and keep them in the user's cache.",
     "top": "Show a daemon as it runs: answers, latencies, energy, lanes, streams (extra `daemon`).",

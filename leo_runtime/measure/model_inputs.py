@@ -43,7 +43,7 @@ def model_inputs(workload: Workload, recording: Recording, file: Path, graph: La
             for one in ahead
             if not one.bound.operator.is_source
         }
-        seen = list(_seen(merged, stage, ahead, kernels, recording, _releases(owner, ahead, recording, most)))
+        seen = list(_seen(merged, stage, ahead, kernels, recording, releases_of(owner, ahead, recording, most)))
     finally:
         backend.close()
     arrays = tuple(np.stack([one[place] for one in seen]) if seen else np.zeros(0) for place in range(len(inputs)))
@@ -72,7 +72,7 @@ def _ahead(merged: MergedWorkload, stage: MergedStage) -> tuple[MergedStage, ...
     return tuple(one for one in merged.stages if one.name in wanted)
 
 
-def _releases(graph: TaskGraph, ahead: tuple[MergedStage, ...], recording: Recording, most: int) -> range:
+def releases_of(graph: TaskGraph, ahead: tuple[MergedStage, ...], recording: Recording, most: int) -> range:
     """Ends of windows: multiples of the period, as far as the recording reaches."""
     streams = [next(iter(one.bound.params.values())).stream for one in ahead if one.bound.operator.is_source]
     count = recording.lasts_us(streams) // graph.period_us if streams else 0
@@ -94,13 +94,13 @@ def _seen(
             if one.bound.operator.is_source:
                 params = next(iter(one.bound.params.values()))
                 values[one.name] = recording.window(params.stream, end_us, params.samples)
-            elif _runs(one, values):
+            elif runs_with(one, values):
                 values[one.name] = kernels[one.name](given_to(one, merged, values))
-        if _runs(stage, values):
+        if runs_with(stage, values):
             yield tuple(given_to(stage, merged, values))
 
 
-def _runs(stage: MergedStage, values: Mapping[str, np.ndarray]) -> bool:
+def runs_with(stage: MergedStage, values: Mapping[str, np.ndarray]) -> bool:
     """Whether its inputs are there, and a gate of it is open where it has one."""
     gates = stage.gates(stage.graphs)
     opened = not gates or any(gate in values and np.any(values[gate] > 0) for gate in gates)
