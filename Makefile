@@ -45,7 +45,8 @@ test: $(READY)
 
 # Longer than the suite: exact against its references on problems and windows drawn at random, damaged files of problems,
 # of sound, of loggers, of containers and of models, windows played: what they promise and are charged, and what waiting
-# for gates misses, runs through faults, with worker processes killed and stopped, and a study on a SLURM of one node.
+# for gates misses, runs through faults, with worker processes killed and stopped, and with a server behind a link that is
+# cut, and a study on a SLURM of one node.
 # `make long PART=10 SEED=7` does a tenth of it, on other problems.
 PART ?= 1
 SEED ?= 0
@@ -62,6 +63,7 @@ long: $(READY)
 	$(VENV)/bin/python tests/bench/waits.py --windows $$((1000 / $(PART))) --seed $(SEED)
 	$(VENV)/bin/python tests/bench/models.py leo_runtime/demo/models --flips $$((1000 / $(PART))) --seed $(SEED)
 	$(VENV)/bin/python tests/bench/faults.py --frames $$((100000 / $(PART))) --seconds $$((300 / $(PART))) --seed $(SEED)
+	$(VENV)/bin/python tests/bench/shaped.py --seconds $$((300 / $(PART))) --seed $(SEED)
 	$(VENV)/bin/python tests/bench/slurm.py
 
 # The daemon as a process for ten minutes, with faults from a seed, and killed: `make soak SOAK_S=60 SEED=7`.

@@ -30,7 +30,7 @@ from leo_runtime.measure.model_data import model_runs
 from leo_runtime.measure.task_loss import Task, loss_of
 from leo_runtime.measure.variants import bound_stage
 from leo_runtime.operators.outputs import arrays_of, as_value
-from leo_runtime.operators.packing import PackParameters, UnpackParameters, form_params, used
+from leo_runtime.operators.packing import PackParameters, UnpackParameters, form_params
 
 Arrays = Sequence[np.ndarray]
 Run = Callable[[Arrays], Arrays]
@@ -157,6 +157,8 @@ def _pieces(steps: Sequence[_Step], given: Sequence[Arrays], task: Task, took_us
         forms = [Form("as it is", _bytes_of(runs[0][step.name]))]
         for name in _FORMS[str(runs[0][step.name][0].dtype)] if step.name != answer else ():
             sent = [_sent(name, values[step.name]) for values in runs]
+            if max(packed.bytes for packed in sent) >= forms[0].bytes:
+                continue
             after = [
                 _through(steps, {one: values[one] for one in _before(steps, at)} | {step.name: packed.arrays})
                 for values, packed in zip(runs, sent, strict=True)
@@ -206,7 +208,7 @@ def _sent(form: str, arrays: Arrays) -> _Sent:
         packed = packing([values.reshape(shape)])
         found = unpacking([packed])
         took_ns += thread_time_ns() - began_ns
-        size += len(used(packed))
+        size += len(packed)
         values = found.reshape(array.shape)
         if array.dtype == np.int16:
             values = np.clip(np.rint(32768 * values), -32768, 32767)

@@ -22,7 +22,7 @@ from leo_runtime.documents.profile import Profile
 from leo_runtime.frame.records import FrameResult, GraphResult
 from leo_runtime.operators.outputs import arrays_of
 from leo_runtime.runtime.runtime import Runtime
-from servers import PATIENCE_S, free_port, serving_process
+from servers import free_port, serving_process
 from shaped_link import ShapedLink
 
 SECOND_US = 1_000_000
@@ -34,23 +34,24 @@ KINDS: tuple[Kind, ...] = ("kill", "reset", "silent")
 """The server is killed; the link is cut, and connections break, or nobody is told of it."""
 
 
-def split(url: str = "", *, latency_us: int = 0, lanes: int = 2, timeout_s: float = PATIENCE_S) -> Hardware:
-    """This machine, with a server where there is one."""
+def split(url: str = "", *, latency_us: int = 0, bytes_per_s: int | None = None, lanes: int = 2) -> Hardware:
+    """This machine, with a server where there is one, and what its links are said to do."""
     near = {"name": NEAR, "backend": "cpu", "lanes": lanes, "active_mw": 6_000, "awake_mw": 500}
     far = {
         "name": FAR,
         "backend": "remote",
         "remote": True,
         "lanes": lanes,
-        "options": {"url": url, "timeout_s": timeout_s},
+        "options": {"url": url},
     }
+    can = {"latency_us": latency_us, "bytes_per_s": bytes_per_s, "energy_pj_per_byte": 5_000}
     ways = [{"source": NEAR, "target": FAR}, {"source": FAR, "target": NEAR}]
     return Hardware.from_dict(
         {
             "format": "leo-hardware/1",
             "name": "split",
             "processors": [near, far] if url else [near],
-            "links": [way | {"latency_us": latency_us, "energy_pj_per_byte": 5_000} for way in ways if url],
+            "links": [way | can for way in ways if url],
         }
     )
 
@@ -96,12 +97,16 @@ class Fault:
     until_us: int
     """When the server listened again, or the link was whole."""
     back_us: int | None
-    """When the server and all its stages were in service after it. None: not within `GIVEN_UP_US`, nor by the end."""
+    """When the server and all its stages were in service after it, or `GIVEN_UP_US` later. None: the run ended."""
 
     @property
     def lasted_us(self) -> int:
         """So long."""
         return self.until_us - self.from_us
+
+    def touches(self, from_us: int, until_us: int) -> bool:
+        """Whether it may have made something late that took from then until then; also what came soon after it may."""
+        return from_us <= (self.back_us or self.until_us) + SECOND_US and until_us >= self.from_us
 
 
 class Faults:
@@ -161,11 +166,41 @@ class Faults:
                 return now_us
             if self._wait(LOOK_US):
                 return None
-        return None
+        return now_us
 
     def _wait(self, us: int) -> bool:
         """Whether it is to end before that."""
         return self._clock.wait_until_us(self._clock.now_us() + us, self._ends)
+
+
+class Watch:
+    """A thread that sets what a run thinks of its links beside what they do, whenever it has seen more of one."""
+
+    def __init__(self, runtime: Runtime, link: ShapedLink) -> None:
+        """The link is whole, or nothing is seen of it."""
+        self.rate_off: list[float] = []
+        """By how much of it an estimate was off the rate of then."""
+        self._runtime, self._link = runtime, link
+        self._clock, self._ends = WallClock(), threading.Event()
+        self._thread = threading.Thread(target=self._run, name="watch")
+
+    def __enter__(self) -> Watch:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ends.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        seen: dict[str, int] = {}
+        while not self._clock.wait_until_us(self._clock.now_us() + 10 * LOOK_US, self._ends):
+            for known in self._runtime.links():
+                way = self._link.up if known.target == FAR else self._link.down
+                really = way.rates.at(self._link.now_us)
+                if really is not None and seen.get(known.target) != known.transfers - known.failed:
+                    seen[known.target] = known.transfers - known.failed
+                    self.rate_off.append(abs(known.bytes_per_s / really - 1))
 
 
 @dataclass(frozen=True)
@@ -179,6 +214,8 @@ class Came:
     """Answers that never came since there was too much to do here: their frames could not start before they were due.
     What their graphs answered later is not compared: they may keep state."""
     late: int
+    late_at_peace: int
+    """Of these, those of frames that no fault can have made late."""
     other_labels: int
     other_bits: int
     """Answers whose arrays are not the local ones, bit by bit, though the same variants gave them."""
@@ -191,16 +228,18 @@ class Came:
     """Runs there that failed, of which each was tried here."""
 
 
-def beside(local: Sequence[FrameResult], away: Sequence[FrameResult]) -> Came:
+def beside(local: Sequence[FrameResult], away: Sequence[FrameResult], faults: Sequence[Fault] = ()) -> Came:
     """A run beside the local one, in which every frame has all its answers."""
     expected = {(one.release_us, one.graph): (one, frame) for frame in local for one in frame.graphs}
     lost: list[str] = []
     skipped: list[str] = []
-    late, labels, bits, farthest = 0, 0, 0, 0.0
+    late, at_peace, labels, bits, farthest = 0, 0, 0, 0, 0.0
     for frame in away:
         for one in frame.graphs:
             there, in_frame = expected.pop((one.release_us, one.graph))
-            late += one.missed and one.outcome != "failed"
+            is_late = one.missed and one.outcome != "failed"
+            late += is_late
+            at_peace += is_late and not any(fault.touches(one.release_us, one.end_us) for fault in faults)
             if one.outcome == "failed" and frame.skipped:
                 skipped.append(one.graph)
             elif one.outcome == "failed":
@@ -218,6 +257,7 @@ def beside(local: Sequence[FrameResult], away: Sequence[FrameResult]) -> Came:
         lost=tuple(lost),
         skipped=len(skipped),
         late=late,
+        late_at_peace=at_peace,
         other_labels=labels,
         other_bits=bits,
         farthest=farthest,

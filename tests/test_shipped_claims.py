@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from leo_runtime import demo, shipped
+from leo_runtime.documents.workload import Workload
+from leo_runtime.frame.lower import merge
+from leo_runtime.operators.model_parameters import ModelParameters
+from leo_runtime.operators.model_pieces import piece_of
 from leo_runtime.study.cells import cells
 from leo_runtime.study.document import Study
 from leo_runtime.study.loading import Loader
@@ -147,3 +153,21 @@ def test_of_a_mesh_no_block_is_worth_a_cut_without_fewer_bits() -> None:
     for mbit in ("0.1", "5", "100"):
         found = row("neurosurgeon", pipeline="mesh", placement="cut for time", mbit=mbit)
         assert (found.get("runs.cloud-wifi") or 0) in (0, 16)
+
+
+@pytest.mark.parametrize("pipeline", ["speech", "speaker", "scene"])
+def test_what_a_pipeline_on_sound_may_send_is_as_large_as_what_the_demo_gives(pipeline: str) -> None:
+    (graph,) = Workload.from_file(study_file("neurosurgeon").with_name(f"neurosurgeon-{pipeline}.workload.toml")).graphs
+    given = {stage.name: stage.bound.output_bytes() for stage in merge(shipped.workload()).stages}
+    pieces = {stage.name.removeprefix(f"{pipeline} "): stage.params["output_bytes"] for stage in graph.stages}
+    assert pieces.pop("answer") == 1 and len(pieces) >= 3
+    assert pieces == {name: given[name] for name in pieces}
+
+
+def test_what_a_mesh_may_send_is_as_large_as_what_its_blocks_give() -> None:
+    (graph,) = Workload.from_file(study_file("neurosurgeon").with_name("neurosurgeon-mesh.workload.toml")).graphs
+    model = Path(demo.__file__).parent / "models" / "face_landmark.tflite"
+    given = [
+        sum(one.bytes for one in piece_of(ModelParameters(model=model, first=number)).gives) for number in range(16)
+    ]
+    assert [stage.params["output_bytes"] for stage in graph.stages] == [192 * 192 * 3, *given, 1]
