@@ -12,6 +12,8 @@ from hypothesis import strategies as st
 
 from leo_runtime import Runtime
 from leo_runtime.dispatch.faults import FaultPlan
+from leo_runtime.dispatch.plan import make_plan
+from leo_runtime.dispatch.turning_back import latest_us
 from leo_runtime.documents.changes import changed
 from leo_runtime.documents.faults import Fault, faults_of
 from leo_runtime.errors import InputError
@@ -19,6 +21,7 @@ from leo_runtime.frame.ledger import run_ledger
 from leo_runtime.frame.records import FrameResult
 from reference_ledger import reference_ledger
 from split_machine import PERIOD_US, hardware, profile, workload
+from test_cut_off import problem, split
 
 SECOND_US = 1_000_000
 
@@ -171,6 +174,7 @@ def test_faults_are_asked_for_in_words() -> None:
         Fault("radio-cloud", (up, down), 1_500_000, 2 * SECOND_US),
     )
     assert faults_of(["fault cpu->cloud@1-2"], machine, 0, 0)[0].links == (up,)
+    assert faults_of(["fault cpu->cloud=1-2"], machine, 0, 0)[0].links == (up,), "as an axis of a study says it"
     (slow, silent) = faults_of(["fault cloud@1-2,slow=8", "fault cloud@1-2,silent"], machine, 0, 0)
     assert (slow.how, slow.times, silent.how) == ("slow", 8, "silent")
 
@@ -213,3 +217,37 @@ def test_runs_go_on_at_the_pace_of_their_processor() -> None:
     assert plan.end_us("a", 50, 80) == 410, "and is done with 20 of the rest by 400"
     assert plan.end_us("b", 0, 5) == 5
     assert [plan.is_dead("b", at_us) for at_us in (0, 9, 10)] == [True, True, False]
+
+
+# Until when a server is waited for.
+
+
+def test_a_server_that_does_not_answer_is_waited_for_as_long_as_it_can_be_done_here_in_time() -> None:
+    found = results("cloud@0.5045-1.2,silent")
+    assert in_time(found), "not a frame is late for it"
+    hit = found[4]
+    # Due at 580 ms: 40 ms for two networks and 0.5 to say it, and a tenth of that.
+    assert [(one.stage, one.resource, one.outcome, one.start_us) for one in hit.stages if one.resource == "cpu"] == [
+        ("sound", "cpu", "done", 500_000),
+        ("mel", "cpu", "done", 535_450),
+        ("net", "cpu", "done", 545_450),
+        ("say", "cpu", "done", 575_450),
+    ]
+    given_up = [one for one in hit.stages if one.outcome == "failed"]
+    assert {one.error for one in given_up} == {"`cloud` has not answered in time to be waited for longer"}
+    assert hit.graphs[0].latency_us == 75_950
+
+
+def test_a_server_that_is_slow_is_turned_back_from_only_where_it_would_be_late() -> None:
+    found = results("cloud@0.5-0.6,slow=6", "cloud@0.7-0.8,slow=40")
+    assert in_time(found)
+    assert {one.resource for one in found[4].stages if one.outcome == "done"} == {"cpu", "cloud"}
+    assert {one.resource for one in found[6].stages if one.outcome == "done"} == {"cpu"}
+
+
+def test_a_server_is_waited_for_where_there_is_nothing_to_turn_back_to() -> None:
+    plan = make_plan(problem(), split())
+    assert latest_us(plan, {"say": 80_000}, ["cloud"]) == {"say": 80_000 - 6010 - 601}
+    assert latest_us(plan, {"say": 6_000}, ["cloud"]) == {}, "it could not be in time here"
+    assert latest_us(plan, {}, ["cloud"]) == {}
+    assert latest_us(plan, {"say": 80_000}, []) == {}

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import pytest
 
 from cost_workloads import profile_of, workload_of
-from leo_runtime import Runtime, run_ledger
+from leo_runtime import Runtime, check, run_ledger, solve
 from leo_runtime.backend.transfers import TransferSeen
+from leo_runtime.documents import problem as questions
 from leo_runtime.documents.graph_builder import GraphBuilder
 from leo_runtime.documents.hardware import Hardware, Link, Processor, Radio
 from leo_runtime.documents.workload import Workload
 from leo_runtime.errors import InputError
+from leo_runtime.frame.ledger import ledger
 from leo_runtime.frame.link_course import LinkCourse, Network
 from leo_runtime.frame.records import FrameResult
 from leo_runtime.runtime.link_watch import LinkWatch
@@ -97,6 +100,35 @@ def test_what_did_not_get_there_is_counted_and_says_nothing_of_the_rate() -> Non
     watch.heard(up(0, 9_000_000, fate="silent"))
     (known,) = watch.known(10 * SECOND)
     assert (known.transfers, known.failed, known.bytes_per_s) == (1, 1, 1_000_000)
+
+
+@pytest.mark.parametrize("fate", ["lost", "silent", "wrong"])
+def test_a_way_that_failed_is_left_alone_for_a_while_in_both_directions(fate: Any) -> None:
+    watch = LinkWatch(machine())
+    watch.heard(up(0, 50_000, fate=fate))
+    assert watch.now(60_000) == {("cpu", "cloud"): None, ("cloud", "cpu"): None}
+    assert watch.avoided(60_000) == {("cpu", "cloud"): fate, ("cloud", "cpu"): fate}
+    assert watch.now(400_000) == {}
+
+
+def test_one_that_fails_again_and_again_is_tried_ever_more_seldom() -> None:
+    """Every second try fails, whenever it is made: a way that flaps, or a network that lets through what it likes."""
+    watch, tries, now_us = LinkWatch(machine()), list[int](), 0
+    while now_us < 60 * SECOND:
+        if ("cpu", "cloud") not in watch.avoided(now_us):
+            tries.append(now_us)
+            watch.heard(up(now_us, 50_000, fate="lost" if len(tries) % 2 else "there"))
+        now_us += 100_000
+    gaps_us = [after - before for before, after in pairwise(tries)]
+    assert len(tries) < 40, "of 600"
+    assert max(gaps_us) >= 8 * SECOND
+    assert gaps_us[0] < SECOND
+
+
+def test_in_virtual_time_the_dispatcher_knows_of_falls() -> None:
+    watch = LinkWatch(machine(), Network(both(slow_from(0, 1_000_000))))
+    watch.heard(up(0, 50_000, fate="lost"))
+    assert watch.now(60_000) == {}
 
 
 # In virtual time: what a link does is charged, what was seen is planned with.
@@ -214,3 +246,35 @@ def test_a_slower_rate_costs_more_energy_for_the_same_bytes() -> None:
         frames, runtime = run(Network(both(slow_from(0, rate))), frames=1)
         used.append(run_ledger(frames, runtime.hardware).by_resource()["wifi"])
     assert used[1] - used[0] == 500 * 50_016
+
+
+def test_a_slower_rate_costs_more_energy_in_plans_and_by_the_judge() -> None:
+    """All three say the same: the energy of a byte, and the radio awake for as long as it takes."""
+    found = []
+    for rate in (1_000_000, 500_000):
+        one = {"duration_us": 1_000, "energy_nj": 5, "output_bytes": 50_000}
+        radio = {"awake_mw": 500, "awake": True}
+        problem = questions.Problem(
+            format="leo-problem/1",
+            name="crossing",
+            resources=(
+                questions.Resource(name="here"),
+                questions.Resource(name="there"),
+                questions.Resource(name="radio", **radio),
+            ),
+            links=(
+                questions.Link(
+                    source="here", target="there", bytes_per_s=rate, energy_pj_per_byte=1_000_000, resource="radio"
+                ),
+            ),
+            stages=(
+                questions.StageModes(name="a", modes=(questions.Mode(resource="here", **one),)),
+                questions.StageModes(name="b", inputs=("a",), modes=(questions.Mode(resource="there", **one),)),
+            ),
+        )
+        placement = solve(problem)
+        report = check(problem, placement)
+        assert report.ok and placement.criteria is not None and report.criteria == placement.criteria
+        assert ledger(problem, placement).total_nj == placement.criteria.energy
+        found.append(placement.criteria.energy)
+    assert found[1] - found[0] == 500 * 50_000

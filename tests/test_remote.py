@@ -14,7 +14,7 @@ import pytest
 
 from leo_backends.remote.backend import RemoteKernel, _Input
 from leo_backends.remote.options import RemoteOptions, place_of
-from leo_backends.remote.pool import Pool
+from leo_backends.remote.pool import Call, Pool
 from leo_runtime.backend import Abandonable, Backend, TimedKernel, registry
 from leo_runtime.backend.open_inference import Tensor, answer_message
 from leo_runtime.documents.binding import BoundStage
@@ -348,6 +348,32 @@ def test_a_server_that_is_silent_is_unavailable() -> None:
         with pytest.raises(DeviceUnavailableError, match="was silent for too long"):
             remote(url, timeout_s=0.05)
         ended.set()
+
+
+def test_a_connection_that_does_not_come_about_is_given_up() -> None:
+    """As over a link that is silent: whoever waits for it is let go at once."""
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as listening, socket.socket() as filler:
+        filler.connect(listening.getsockname())  # With a queue that is full the system answers nobody.
+        url = f"http://127.0.0.1:{listening.getsockname()[1]}"
+        place = place_of(RemoteOptions(url=url, connect_timeout_s=2 * PATIENCE_S, timeout_s=2 * PATIENCE_S), "cloud")
+        call, errors = Call(), list[LeoError]()
+
+        def ask() -> None:
+            try:
+                pool.ask("GET", "/", call=call)
+            except LeoError as error:
+                errors.append(error)
+
+        with closing(Pool(place)) as pool:
+            thread = threading.Thread(target=ask)
+            thread.start()
+            until(lambda: call._hang_up is not None)
+            call.give_up()
+            thread.join(PATIENCE_S)
+            assert "was given up" in str(errors[0]) and isinstance(errors[0], KernelError)
+        impatient = Pool(replace(place, connect_timeout_s=0.05))
+        with closing(impatient), pytest.raises(DeviceUnavailableError, match="was silent for too long"):
+            impatient.ask("GET", "/")
 
 
 def test_a_run_that_is_given_up_ends(workload: Workload, served: Serving) -> None:

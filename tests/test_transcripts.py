@@ -153,7 +153,7 @@ def test_a_width_that_nothing_fits_into_is_refused(capsys):
 KEYS = {
     *("time", "policy", "workload", "hardware", "profile", "recording", "repairs", "start_us", "end_us", "solver_on"),
     *("solving", "batch", "ran_together", "missing", "left_out", "not_held", "planning", "waits_given_up", "failures"),
-    "transfers_lost",
+    *("transfers_lost", "exits", "links", "network_known"),
     *("pipelines", "processors", "policies"),
     *("format", "versions", "seed", "noise_ppm", "reserve_percent", "window_stages", "changes", "frames", "energy"),
     "written",

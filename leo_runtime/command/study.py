@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,22 +24,19 @@ from leo_runtime.command.shared import (
     put,
     say,
 )
-from leo_runtime.errors import DocumentError, InputError, did_you_mean
+from leo_runtime.command.study_shown import MOST_TOLD, Wanted, complain_of, front, show_all
+from leo_runtime.errors import DocumentError, InputError
 
 if TYPE_CHECKING:
     from leo_runtime.study.cells import Cell
-    from leo_runtime.study.document import Search, Study
-    from leo_runtime.study.rows import Row
+    from leo_runtime.study.document import Study
     from leo_runtime.study.running import Planned, Runner, Status
-    from leo_runtime.study.slices import Held
     from leo_runtime.study.store import Failure, Store
 
 EXAMPLE = "study run deadlines.study.toml"
 
 LIST = "List the studies that ship, and those that have rows here."
 OUT = "where rows are kept (default: the folder `out` where you are)"
-MOST_TOLD = 20
-"""How many failed cells are told of one by one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,7 +206,7 @@ def _check(planned: Planned) -> int:
     put(f"axes: {axes}; {study.sampling.kind}; {study.repetitions} repetitions\n")
     for note in planned.notes:
         say(f"note: {note}")
-    _complain_of(status(planned, None).failed.values())
+    complain_of(status(planned, None).failed.values())
     return ANSWERED_NO if planned.wrong else DONE
 
 
@@ -224,7 +221,7 @@ def _run(planned: Planned, request: Request) -> int:
     run_cells = running.runner(request.jobs)
     if request.scheduler is not None:
         run_cells = partial(run_on_cluster, request.scheduler)
-    _complain_of(running.status(planned, None).failed.values())
+    complain_of(running.status(planned, None).failed.values())
     logs = request.out.resolve() / f"{study.name}.logs" if study.logs else None
     with Store(kept_in(request.out, study.name)) as store:
         try:
@@ -237,7 +234,7 @@ def _run(planned: Planned, request: Request) -> int:
         found = running.status(planned, store)
         _tell(found, store)
         if found.done and study.axes:
-            _show_all(planned, store, request)
+            show_all(planned, store, _wanted(request))
     return ANSWERED_NO if found.failed else DONE
 
 
@@ -271,7 +268,7 @@ def _search(study: Study, folder: Path, request: Request) -> int:
     if len(found) < len(judging.asked):
         without = len(judging.asked) - len(found)
         complain(f"{without} of them have not all that is searched by: they failed, or gave no answer")
-    put(_front(judging.planned, search, found_rows, request))
+    put(front(judging.planned, search, found_rows, request.columns))
     put(beside)
     return DONE if found else ANSWERED_NO
 
@@ -304,7 +301,7 @@ class _Told:
             return
         self._counts[failure.cause] += 1
         if self._counts[failure.cause] == 1 and len(self._counts) <= MOST_TOLD:
-            _complain_of([failure])
+            complain_of([failure])
 
     def end(self) -> None:
         """Tell how often each was."""
@@ -334,7 +331,7 @@ def _look(planned: Planned, request: Request) -> int:
                 f"{path}: has no row of the study as it is now", hint="`leo-runtime study status` says what there is"
             )
         if request.action == "show":
-            _show_all(planned, store, request)
+            show_all(planned, store, _wanted(request))
             return DONE
         assert request.file is not None, "it is required"
         beside = request.file.with_name(f"{request.file.stem}.times{request.file.suffix}")
@@ -351,174 +348,9 @@ def _status(found: Status, request: Request) -> int:
         put(json.dumps(figures, indent=1, ensure_ascii=False) + "\n")
     else:
         put(f"{found.cells} cells: {found.done} done, {len(found.failed)} failed, {found.missing} missing\n")
-        _complain_of(found.failed.values())
+        complain_of(found.failed.values())
     return ANSWERED_NO if found.failed else DONE
 
 
-def _complain_of(failures: Iterable[Failure]) -> None:
-    """Tell of each cause once, with the first of its cells and how many there are."""
-    alike: dict[tuple[str, str], list[str]] = {}
-    for one in failures:
-        alike.setdefault((one.cause, one.hint), []).append(one.cell)
-    for (cause, hint), names in list(alike.items())[:MOST_TOLD]:
-        complain(f"{f'{len(names)} cells, the first of them' if len(names) > 1 else 'cell'} {names[0]}: {cause}")
-        if hint:
-            complain(f"hint: {hint}")
-    if len(alike) > MOST_TOLD:
-        complain(f"and {len(alike) - MOST_TOLD} causes more")
-
-
-def _show_all(planned: Planned, store: Store, request: Request) -> None:
-    from leo_runtime.report.page.study_points import points
-    from leo_runtime.report.study_published import published
-    from leo_runtime.schema import require_writable
-    from leo_runtime.study.rows import is_of_energy, windows_of, windows_text
-    from leo_runtime.study.running import rows
-    from leo_runtime.terminal import fill
-
-    columns = planned.study.show if request.column is None else (request.column,)
-    if request.file is not None:
-        require_writable(request.file, store.path)
-    if request.file is not None and len(columns) > 1:
-        raise InputError(f"several columns are shown, {', '.join(columns)}", hint="name one: `--column NAME`")
-    every = rows(planned, store)
-    if planned.study.search is not None and request.column is None and not request.where:
-        put(_front(planned, planned.study.search, every, request) + "\n")
-    table = _table_of(planned, store, request)
-    found = table.rows
-    for number, column in enumerate(columns):
-        put("\n" * bool(number))
-        _show(table, column, request)
-    wide = look(request.columns).columns
-    if any(map(is_of_energy, columns)) and "misses" not in columns:
-        _show_misses(table, request)
-    put(f"\n{fill(f'windows, in stages at most: {windows_text(found)}', wide, '    ')}\n")
-    if len({frozenset(stages) for stages in windows_of(found).values()}) > 1:
-        say("note: not all solvers had the same windows; with `window = 0` in `base` they are asked alike")
-    if planned.study.published:
-        of_all = points(every, [axis.column for axis in planned.study.axes])
-        told = [f"published {name}: {text}" for name, text in published(planned.study, of_all)]
-        put("\n" + "".join(f"{fill(line, wide, '    ')}\n" for line in told))
-
-
-def _front(planned: Planned, search: Search, found: Sequence[Row], request: Request) -> str:
-    from leo_runtime.report.study_text import front_text
-    from leo_runtime.study.fronts import judged
-
-    study = planned.study
-    return front_text(search, judged(study, search, found), planned.cells, study.points, look(request.columns))
-
-
-@dataclass(frozen=True, slots=True)
-class _Table:
-    """What is shown of a study: its rows, those left where axes are held, and over which axes."""
-
-    study: Study
-    rows: list[Row]
-    failed: list[Row]
-    """The places of cells that have failed."""
-    axes: tuple[str, ...]
-    """One or two."""
-    held: Held
-
-    def said(self, column: str, axes: Sequence[str]) -> str:
-        """What a table over these axes is of, and the mean of what."""
-        from leo_runtime.report.study_text import unit_of
-        from leo_runtime.study.slices import held_text
-
-        unit, _ = unit_of(column)
-        others = [axis.column for axis in self.study.axes if axis.column not in axes]
-        others = [name for name in others if len(self.held.get(name, ("", ""))) > 1]
-        others += ["repetitions"] * (self.study.repetitions > 1)
-        over = " and ".join(filter(None, (", ".join(others[:-1]), *others[-1:])))
-        return f"{column}{', in ' * bool(unit)}{unit}{', the mean over ' * bool(over)}{over}{held_text(self.held)}"
-
-
-def _table_of(planned: Planned, store: Store, request: Request) -> _Table:
-    """What is asked to be shown. Raises `InputError` for axes that are none."""
-    from leo_runtime.study.running import failed_cells, rows
-    from leo_runtime.study.slices import held_at, sliced
-
-    names = [axis.column for axis in planned.study.axes]
-    for name in request.over:
-        if name not in names:
-            raise InputError(f"no axis is called `{name}`", hint=did_you_mean(name, names))
-    if len(request.over) > 2:
-        raise InputError(
-            f"a table is over two axes at most, got {len(request.over)}",
-            hint=f"hold the others, as by `--where {request.over[-1]}=VALUE`; `study export` writes all rows",
-        )
-    found, failed = rows(planned, store), failed_cells(planned, store)
-    held = held_at(request.where, [*found, *failed], names)
-    # An axis that is held at one value is no axis any more.
-    axes = request.over or tuple([name for name in names if len(held.get(name, ())) != 1] or names)[:2]
-    if not axes:
-        raise InputError(f"study `{planned.study.name}` varies nothing", hint="`study export` writes its row")
-    left = sliced(found, held)
-    if not left:
-        raise InputError(
-            f"no cell where {', '.join(request.where)} has a row", hint="`study status` says what there is"
-        )
-    return _Table(planned.study, left, sliced(failed, held), axes, held)
-
-
-def _show_misses(table: _Table, request: Request) -> None:
-    """Who answers nothing in time takes the least energy: beside energy it is told how many answers were missed."""
-    misses = [row["misses"] for row in table.rows]
-    if not any(misses):
-        put("\nmisses: 0 in all cells\n")
-    elif request.column is None and request.file is None:
-        put("\n")
-        _show(table, "misses", request)
-    else:
-        put(f"\nmisses: {min(misses)} to {max(misses)} in a cell\n")
-
-
-def _show(shown: _Table, column: str, request: Request) -> None:
-    from leo_runtime.report.layout import table
-    from leo_runtime.report.study_tables import csv_text
-    from leo_runtime.report.study_text import drawn_text
-    from leo_runtime.schema import write_content
-    from leo_runtime.study.heat_map import heat_map, kind_map
-    from leo_runtime.study.rows import members_of
-
-    is_drawn = shown.study.sampling.cells is not None
-    members = members_of(column, shown.rows)
-    if is_drawn and not request.over and not members:
-        if request.file is not None:
-            raise InputError(
-                "cells that were drawn are no table over two axes",
-                hint="name them, `--over A,B`, and they are cut into parts; `study export` writes all rows",
-            )
-        put(drawn_text(shown.study, shown.rows, column, look(request.columns)))
-        return
-    axes = shown.axes
-    if members:
-        if len(request.over) > 1:
-            raise InputError(
-                f"`{column}` is a kind of {len(members)} columns, which are told over one axis, got {len(axes)}",
-                hint=f"name one axis, or one of them, such as `--column '{members[0]}'`",
-            )
-        axes = axes[:1]
-        found = kind_map(shown.rows, column, members, axes[0], shown.failed, is_drawn=is_drawn)
-    else:
-        found = heat_map(shown.rows, column, axes, shown.failed, is_drawn=is_drawn)
-    head = (found.down, *(f"{found.across}={value}" if found.across else column for value in found.acrosses))
-    lines = [(down, *means) for down, means in zip(found.downs, found.means, strict=True)]
-    cells = [
-        (down, *(_cell(column, mean, count) for mean, count in zip(means, counts, strict=True)))
-        for down, means, counts in zip(found.downs, found.means, found.failed, strict=True)
-    ]
-    put(f"{shown.said(column, axes)}\n\n{table(head, cells, look(request.columns))}")
-    if request.file is not None:
-        write_content(request.file, csv_text(head, [dict(zip(head, line, strict=True)) for line in lines]).encode())
-        put(f"written: {request.file}\n")
-
-
-def _cell(column: str, mean: float | None, failed: int) -> str:
-    """A cell of a map; what has failed there is in no mean."""
-    from leo_runtime.report.study_text import figure_text
-
-    if mean is None:
-        return "failed" if failed else "-"
-    return f"{figure_text(column, mean)} ({failed} failed)" if failed else figure_text(column, mean)
+def _wanted(request: Request) -> Wanted:
+    return Wanted(request.column, request.over, request.where, request.file, request.columns)

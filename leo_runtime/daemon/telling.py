@@ -117,12 +117,12 @@ def frame_outcome(result: FrameResult) -> str:
 
 
 def _values(graph: TaskGraph, one: GraphResult) -> np.ndarray | None:
-    """The output that is decided by, or of the last stage; None where there is none.
+    """The output that is decided by, or of the last stage, or of the exit that answered; None where there is none.
 
     Of a model that gives several arrays all of them, one behind the other.
     """
     stage = graph.decision.stage if graph.decision is not None else graph.outputs()[-1]
-    found = one.outputs.get(stage)
+    found = one.outputs.get(one.exit or stage)
     return None if found is None else flat(found)
 
 

@@ -15,6 +15,9 @@ cdef class Dispatcher:
     cdef set _lost, _reminded
     cdef object _next_us, _log, _now_us, _limits, _health, _asking, _decisions
     cdef object _memory, _links, _remote
+    cdef list _exits, _turns
+    cdef object _shunned
+    cdef dict _latest
     cdef public bint _everywhere
     cdef bint _hung
 

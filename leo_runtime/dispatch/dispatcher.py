@@ -28,7 +28,8 @@ found again.
 from a server, one of the `remote`, that is lost: its outputs go with it. A stage that lacks what it reads where it is
 to run is taken to where that can be had; where it is no server's, what it reads is computed once more on this side
 (`_rescue`), its own inputs first. That is of no stage's making, so that it does not count as its one move; it goes to
-where it is expected to end first. A link is not used again as soon as it is back (`links`).
+where it is expected to end first. A link is not used again as soon as it is back (`links`). A
+server is waited for as long as its work can still be done on this side in time (`turning_back`).
 
 **Late runs.** A lane whose run takes longer than planned is expected to take as long again as it is late already, and
 is `suspect` when it is late by `SUSPECT_FACTOR` times the run's planned duration and `SUSPECT_LEAST_US` (`inflight`); a
@@ -53,7 +54,7 @@ from collections import deque
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from itertools import count as count_up
-from operator import attrgetter
+from operator import attrgetter, itemgetter
 from typing import Literal
 
 from leo_runtime.dispatch.asking import Asking, Machine
@@ -62,6 +63,7 @@ from leo_runtime.dispatch.events import (
     CancelSend,
     CancelStage,
     Event,
+    Exit,
     FrameAdmitted,
     FrameDone,
     FrameDropped,
@@ -114,11 +116,15 @@ from leo_runtime.dispatch.open_plan import decided
 from leo_runtime.dispatch.plan import Plan, PlannedMemory, PlannedSend, PlannedStay
 from leo_runtime.dispatch.power import Power
 from leo_runtime.dispatch.reach import Cut, could_run, lacking, stuck
+from leo_runtime.dispatch.turning_back import awaited, latest_us
 from leo_runtime.dispatch.waits import Patience
 from leo_runtime.documents.problem import Mode
 from leo_runtime.frame.event_driven import EventPolicy, Moment, Option, Start
 
-_number, _key = attrgetter("number"), attrgetter("key")
+_number, _key, _at = attrgetter("number"), attrgetter("key"), itemgetter(0)
+
+MOST_PLANS = 256
+"""Of so many plans it is kept how long servers are waited for."""
 
 Which = int | tuple[str, int]
 """Of several runs of a stage in a frame, by attempt, and transfers of its output, by target and number."""
@@ -167,6 +173,13 @@ class Dispatcher:
         )
         self._lost: set[str] = set()
         self._links = Links()
+        self._exits: list[tuple[int, int, Exit]] = []
+        """Of frames in flight, or that were, with their numbers, in the order of their times."""
+        self._turns: list[tuple[int, int, str]] = []
+        """When stages of frames, by number, are to have what they are to have from servers; in order."""
+        self._latest: dict[int, tuple[Plan, Mapping[str, int], Mapping[str, int]]] = {}
+        """These of plans, by their identities, with what was due; the plans are kept for that."""
+        self._shunned: frozenset[str] = frozenset()
         self._remote = frozenset(remote)
         self._limits = None if limit is None else Limits(limit)
         self._asking = None if policy is None else Asking(policy)
@@ -385,7 +398,9 @@ class Dispatcher:
             self._probed(event)
         elif isinstance(event, FrameDropped):
             self._drop_frame(event)
-        # Else time has passed: `_advance` looks at what waited for that.
+        else:  # Time has passed: `_advance` looks at what else waited for that.
+            self._turn_back()
+            self._answer_early()
 
     # Events.
 
@@ -399,6 +414,13 @@ class Dispatcher:
             deadline_us = 0 if event.give_up_us is None else event.give_up_us - event.release_us
             frame.limit_us = self._limits.of_frame_us(deadline_us)
         self._power.put_to_sleep(event.asleep)
+        if self._remote and event.due_us:
+            for name, at_us in self._latest_us(plan, event.due_us).items():
+                insort(self._turns, (event.release_us + at_us, event.frame, name))
+                self._remind(event.release_us + at_us)
+        for one in event.exits:
+            insort(self._exits, (one.at_us, event.frame, one), key=_at)
+            self._remind(one.at_us)
         for number, again in event.again:
             self._place_again(number, again)
         for index, (name, planned) in enumerate(plan.stages.items()):
@@ -782,7 +804,7 @@ class Dispatcher:
 
     def _cut(self) -> Cut:
         """What cannot be had now."""
-        return Cut(self._links.out(self._now_us), self._remote)
+        return Cut(self._links.out(self._now_us), self._remote, self._shunned)
 
     def _reroute(self, frame: Frame) -> None:
         """See to it that what waits can have what it reads, or fail it."""
@@ -914,6 +936,62 @@ class Dispatcher:
             self._out += self._health.probed(target, event.error, self._now_us)
             if not event.error and not event.stage:
                 self._lost.discard(event.resource)
+
+    def _latest_us(self, plan: Plan, due_us: Mapping[str, int]) -> Mapping[str, int]:
+        """As `turning_back.latest_us`; many frames have the same plan."""
+        known = self._latest.get(id(plan))
+        if known is None or known[1] is not due_us:
+            if len(self._latest) >= MOST_PLANS:
+                self._latest.clear()
+            known = self._latest[id(plan)] = (plan, due_us, latest_us(plan, due_us, self._remote))
+        return known[2]
+
+    def _turn_back(self) -> None:
+        """Wait no longer for servers where what they compute can only just be computed here in time."""
+        while self._turns and self._turns[0][0] <= self._now_us:
+            _, number, name = self._turns.pop(0)
+            frame = self._frames.get(number)
+            stage = None if frame is None else frame.stages.get(name)
+            if frame is None or stage is None:
+                continue
+            self._shunned = self._remote
+            for one in awaited(stage, self._remote):
+                self._rescue(one, f"`{one.resource}` has not answered in time to be waited for longer")
+            self._shunned = frozenset()
+            self._settle(frame)
+            self._finish(frame)
+
+    def _answer_early(self) -> None:
+        """Give up what is not there by its deadline, where something else has answered in its place."""
+        while self._exits and self._exits[0][0] <= self._now_us:
+            _, number, one = self._exits.pop(0)
+            frame = self._frames.get(number)
+            if frame is None:
+                continue
+            found = [frame.stages[name] for name in one.answers if name in frame.stages]
+            done = [stage.name for stage in found if stage.state == "done"]
+            if not done:
+                continue
+            error = f"not there by its deadline, and not waited for: `{done[-1]}` answers"
+            for name in one.gives_up:
+                if name in frame.stages:
+                    self._stop(frame.stages[name], error)
+            for send in frame.sends.values():
+                readers = [frame.stages[name] for name in send.stage.planned.readers]
+                if all(reader.state in OVER for reader in readers if reader.resource == send.link.target):
+                    self._lose_send(send, error)
+            self._settle(frame)
+            self._finish(frame)
+
+    def _stop(self, stage: Stage, error: str) -> None:
+        """Nobody waits for a stage any more."""
+        if stage.state == "waiting":
+            self._end(stage, "failed", error)
+        elif stage.state == "running":
+            self._cancel(stage)
+            self._leave(stage)
+            stage.state, stage.error = "failed", error
+            stage.frame.open -= 1
 
     def _drop_frame(self, event: FrameDropped) -> None:
         frame = self._frames.get(event.frame)

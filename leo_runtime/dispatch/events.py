@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, TypeVar, dataclass_transform
 from leo_runtime.frozen import dataclass
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from leo_runtime.dispatch.plan import Plan
     from leo_runtime.documents.problem import Mode
     from leo_runtime.frame.records import Outcome, StateUse
@@ -28,6 +30,15 @@ def value(kind: type[Kind]) -> type[Kind]:
 
 
 @value
+class Exit:
+    """From then on nobody waits for stages of a frame, if another one has answered in their place."""
+
+    at_us: int
+    answers: tuple[str, ...]
+    gives_up: tuple[str, ...]
+
+
+@value
 class FrameAdmitted:
     """A frame is to run by a plan whose time 0 is `release_us`."""
 
@@ -42,6 +53,9 @@ class FrameAdmitted:
     again: tuple[tuple[int, Plan], ...] = ()
     """Earlier frames, by number, whose waiting stages are placed again: plans of these stages under the names and in
     the time of their frame. What is not in such a plan, or has started, goes on as before."""
+    exits: tuple[Exit, ...] = ()
+    due_us: Mapping[str, int] = field(default_factory=dict)
+    """When stages are due, from the release: until then servers are waited for, and not beyond."""
 
 
 @value

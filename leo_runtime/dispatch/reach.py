@@ -25,6 +25,8 @@ class Cut:
     """Those that are not used."""
     remote: Collection[str] = field(default=())
     """All processors that are servers: what is placed there comes back over a link."""
+    shunned: Collection[str] = field(default=())
+    """Those that are not waited for any longer: nothing goes there, and what is there counts as lost."""
 
 
 NOTHING_CUT = Cut()
@@ -33,7 +35,7 @@ NOTHING_CUT = Cut()
 def could_run(stage: Stage, mode: Mode, lost: Collection[str], cut: Cut = NOTHING_CUT) -> bool:
     """Whether a stage could move there: what it reads can be had, its readers can be reached, and budgets hold."""
     frame, target = stage.frame, mode.resource
-    if target in lost or target == stage.resource:
+    if target in lost or target == stage.resource or target in cut.shunned:
         return False
     cap = frame.plan.caps.get(target)
     held = sum(other.mode.memory_bytes for other in frame.stages.values() if other.resource == target)
@@ -69,9 +71,9 @@ def can_be_had(source: Stage, target: str, cut: Cut) -> bool:
     if source.state in ("cancelled", "failed"):
         return True  # There is none to be had.
     send = source.frame.sends.get((source.name, target))
-    if send is not None and send.state in ON_ITS_WAY:
+    if send is not None and send.state in ON_ITS_WAY and (send.state == "arrived" or not cut.shunned):
         return True
-    if source.is_gone:
+    if source.is_gone or (source.resource in cut.shunned and source.resource != target):
         return False
     here, ends = source.resource, (source.resource, target)
     return here == target or (ends in source.frame.plan.links and ends not in cut.links)
@@ -90,7 +92,7 @@ def stuck(stage: Stage, lost: Collection[str], cut: Cut) -> list[Stage]:
     places = {mode.resource for mode in stage.planned.others} - set(lost)
     if not stage.resource:  # Nobody has decided about it.
         places.add(stage.planned.resource)
-    places.discard(stage.resource)
+    places -= {stage.resource, *cut.shunned}
     found = [stages[name] for name in stage.planned.waits]
     return [
         one for one in found if places and one.resource and not any(can_be_had(one, place, cut) for place in places)

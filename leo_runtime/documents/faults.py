@@ -1,9 +1,10 @@
 """What goes wrong in virtual time because somebody asks for it: a server dies, or is slow, or a link falls.
 
-`NAME@WHEN`, or `NAME@WHEN,HOW`. `NAME` is a processor, a radio (all links over it) or a link (`cpu->cloud`). `WHEN` is
-in seconds from the start of the run: `12-20`, or `30/5`, which is about every 30 s for about 5 s, drawn from the run's
-seed. `HOW` is of processors alone: `silent`, what runs there does not go on meanwhile, and nobody is told; `slow=8`, it
-takes so many times as long. Without it, what is named is gone.
+`NAME@WHEN`, or `NAME@WHEN,HOW`; in a study, where what is varied comes before its value, `=` for `@`. `NAME` is a
+processor, a radio (all links over it) or a link (`cpu->cloud`). `WHEN` is in seconds from the start of the run:
+`12-20`, or `30/5`, which is about every 30 s for about 5 s, drawn from the run's seed. `HOW` is of processors alone:
+`silent`, what runs there does not go on meanwhile, and nobody is told; `slow=8`, it takes so many times as long.
+Without it, what is named is gone.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ _LEAST_US = 1_000
 _MOST_SECONDS = 1e9
 _MOST_TIMES = 1_000_000
 _FORM = re.compile(
-    r"(?P<name>.+?)@(?P<one>\d+(?:\.\d*)?)s?(?P<kind>[-/])(?P<other>\d+(?:\.\d*)?)s?(?:,(?P<how>[^,]*))?"
+    r"(?P<name>.+?)[@=](?P<one>\d+(?:\.\d*)?)s?(?P<kind>[-/])(?P<other>\d+(?:\.\d*)?)s?(?:,(?P<how>[^,]*))?"
 )
 _HINT = "write `cloud@12-20`, `cloud@30/5`, `cloud@12-20,silent` or `cloud@12-20,slow=8`, in seconds"
 

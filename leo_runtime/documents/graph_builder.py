@@ -50,6 +50,7 @@ class GraphBuilder:
         }
         self._stages: list[Stage] = []
         self._decision: Decision | None = None
+        self._exits: list[str] = []
 
     def stage(
         self,
@@ -107,6 +108,10 @@ class GraphBuilder:
             background=background,
         )
 
+    def exit(self, stage: str) -> None:
+        """A stage answers where what comes after it does not, in time; each later one goes before."""
+        self._exits.append(stage)
+
     def build(self) -> TaskGraph:
         """The finished graph. Raises `GraphError` when it cannot mean anything."""
         return self._checked(
@@ -115,6 +120,7 @@ class GraphBuilder:
             **self._graph,
             stages=tuple(self._stages),
             decision=self._decision,
+            exits=tuple(self._exits),
         )
 
     @staticmethod

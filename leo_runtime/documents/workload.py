@@ -119,6 +119,9 @@ class TaskGraph(Value):
     """What a microsecond of tardiness weighs against other graphs'."""
     stages: Annotated[tuple[Stage, ...], Field(min_length=1)]
     decision: Decision | None = None
+    exits: tuple[Name, ...] = ()
+    """Stages that answer in place of what comes after them, where that has nothing to do, fails, or is not there by the
+    deadline: the last of these that is. What has not come by then is given up."""
     accuracy_loss_ppm_max: Quantity | None = None
 
     @model_validator(mode="after")
@@ -154,6 +157,13 @@ class TaskGraph(Value):
         if self.decision is not None and self.decision.stage not in names:
             says = f'no stage of graph "{self.name}" is called "{self.decision.stage}"'
             reject(says, "$.decision.stage", "", hint=did_you_mean(self.decision.stage, names))
+        unique(list(self.exits), "$.exits[{}]")
+        for e, name in enumerate(self.exits):
+            if name not in names:
+                says = f'no stage of graph "{self.name}" is called "{name}"'
+                reject(says, f"$.exits[{e}]", name, hint=did_you_mean(name, names))
+            if name in self.outputs():
+                reject(f'nothing comes after stage "{name}", which is due anyway', f"$.exits[{e}]", name)
         return self
 
     @property

@@ -150,13 +150,15 @@ class GraphResult:
     label: str | None
     """The decision, None where there is none to take or nothing was found."""
     outputs: Mapping[str, np.ndarray] = field(compare=False)
-    """By stage, of those that no other reads or has as its gate, and of the one that decides. They are read-only, since
-    results share them: copy what is to be changed."""
+    """By stage, of those that no other reads or has as its gate, of the one that decides, and of exits. They are
+    read-only, since results share them: copy what is to be changed."""
     number: int = 0
     """Of the frame in its batch, from 0."""
     gap_us: int = 0
     """For how long of a window that it read nothing was recorded, and zeros stood there: of the worst of its windows. A
     replay knows, by its recording, and a runtime that is fed; who submits frames to a runtime knows himself."""
+    exit: str = ""
+    """The stage that answered in place of those that come after it (`TaskGraph.exits`); empty: all that is due did."""
 
     @property
     def missed(self) -> bool:

@@ -157,6 +157,8 @@ class Summary:
     """How often a stage ran for all frames of a batch, by "stage on processor", the most frequent first."""
     waits_given_up: int = 0
     """How many transfers and wake-ups were planned to wait for a gate, and went on without it so as not to be late."""
+    exits: Mapping[str, int] = field(default_factory=dict)
+    """How often an early exit answered in place of the rest, as "pipeline by stage", the most frequent first."""
     transfers_lost: int = 0
     """Sendings that were never there, since their link fell or their server was gone."""
     links: tuple[LinkKnown, ...] = ()

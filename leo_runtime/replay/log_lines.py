@@ -112,6 +112,8 @@ class GraphSeen(Value):
     """On the run's clock, not relative to the release."""
     gap_us: Count = 0
     """Of the worst of the windows that it read, how much was not recorded."""
+    exit: str = ""
+    """The stage that answered in place of those that come after it; empty: all that is due did."""
 
 
 class GraphLine(GraphSeen):

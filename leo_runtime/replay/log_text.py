@@ -239,9 +239,10 @@ class Lines:
         text = self._text
         number = f',"number":{result.number}' if result.number else ""
         gap = f',"gap_us":{result.gap_us}' if result.gap_us else ""
+        early = f',"exit":{text[result.exit]}' if result.exit else ""
         return (
             f'{{"graph":{text[result.graph]},"release_us":{result.release_us},"outcome":"{result.outcome}",'
-            f'"label":{text[result.label]},"end_us":{result.end_us},"deadline_us":{result.deadline_us}{number}{gap}}}'
+            f'"label":{text[result.label]},"end_us":{result.end_us},"deadline_us":{result.deadline_us}{number}{gap}{early}}}'
         )
 
     def _stage(self, run: StageObservation, of: str, triggered: tuple[str, ...]) -> str:

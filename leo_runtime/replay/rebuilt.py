@@ -85,6 +85,7 @@ def rebuilt(line: FrameLine, solved: Solved | None, *, policy: str, solve_us: in
                 outputs={},
                 number=one.number,
                 gap_us=one.gap_us,
+                exit=one.exit,
             )
             for one in line.graphs
         ),

@@ -33,6 +33,7 @@ class RunningSummary:
         self._sums = EnergySums()
         self._failures = Failures()
         self._together: dict[str, int] = {}
+        self._exits: dict[str, int] = {}
         self._busiest = Busiest(QUARTER_US * begun.batch)
         self._frames = self._waits_given_up = self._solve_us = self._placed_anew = self._lost = 0
 
@@ -45,6 +46,9 @@ class RunningSummary:
             self._placed_anew += 1
         for result in ended.graphs:
             self._pipelines[result.graph].add(result)
+            if result.exit:
+                by = f"{result.graph} by {result.exit}"
+                self._exits[by] = self._exits.get(by, 0) + 1
         self._use(ended)
         self._failures.add(ended)
         if self._begun.batch > 1:
@@ -96,6 +100,7 @@ class RunningSummary:
             failures=self._failures.most_frequent(),
             ran_together=dict(sorted(self._together.items(), key=lambda item: (-item[1], item[0]))),
             waits_given_up=self._waits_given_up,
+            exits=dict(sorted(self._exits.items(), key=lambda item: (-item[1], item[0]))),
             transfers_lost=self._lost,
             solving=Solving(self._solve_us, self._placed_anew, solver_nj),
             busiest=self._busiest.best(),

@@ -75,7 +75,7 @@ def _graphs(frame: FrameLine, look: Look) -> str:
     rows = [
         (
             f"{seen.graph}#{seen.number}" if is_batch else seen.graph,
-            seen.outcome,
+            f"by {seen.exit}" if seen.exit else seen.outcome,
             "" if seen.label is None else seen.label,
             _ms(seen.end_us - seen.release_us),
             _ms(seen.deadline_us - seen.release_us),

@@ -53,6 +53,7 @@ TABLES: Mapping[str, Mapping[str, str]] = {
         "latency_us": _INT,
         "late_us": _INT,
         "gap_us": _INT,
+        "exit": _TEXT,
     },
     "stages": {
         "frame": _INT,
@@ -273,7 +274,7 @@ def _frame(frame: FrameLine) -> Sequence[object]:
 def _graph(frame: FrameLine, seen: GraphLine) -> Sequence[object]:
     late_us = None if seen.outcome == "failed" else max(0, seen.end_us - seen.deadline_us)
     latency_us = seen.end_us - seen.release_us
-    when = (seen.end_us, seen.deadline_us, latency_us, late_us, seen.gap_us)
+    when = (seen.end_us, seen.deadline_us, latency_us, late_us, seen.gap_us, seen.exit)
     return (frame.frame, seen.number, seen.graph, seen.release_us, seen.outcome, seen.label, *when)
 
 

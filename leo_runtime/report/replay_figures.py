@@ -84,6 +84,8 @@ class ReplayFigures(Value):
     """What was known of each of them that was used, and how good that was; in real time, of links to servers."""
     waits_given_up: int
     """Transfers and wake-ups that were planned to wait for a gate, and went on without it so as not to be late."""
+    exits: dict[str, int]
+    """How often an early exit answered in place of the rest, as "pipeline by stage"."""
     transfers_lost: int
     """Sendings that were never there, since their link fell or their server was gone."""
     failures: tuple[Failure, ...]
@@ -141,6 +143,7 @@ def figures(
         network_known=placing.network_known,
         links=summary.links,
         waits_given_up=summary.waits_given_up,
+        exits=dict(summary.exits),
         transfers_lost=summary.transfers_lost,
         failures=summary.failures,
         pipelines=summary.pipelines,

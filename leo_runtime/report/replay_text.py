@@ -99,6 +99,9 @@ def _after(compared: Compared) -> list[str]:
         lines.append(_planned(compared.planning))
     if summary.waits_given_up:
         lines.append(f"gates that could not be waited for: {summary.waits_given_up}")
+    if summary.exits:
+        early = ", ".join(f"{by} ({times} times)" for by, times in summary.exits.items())
+        lines.append(f"done by an exit: {early}")
     if summary.transfers_lost:
         lines.append(f"lost on the way, as a link fell or a server was gone: {summary.transfers_lost}")
     lines += [f"not kept awake: {name} ({why})" for name, why in compared.not_held.items()]

@@ -5,8 +5,12 @@ has come, and no earlier. A frame is planned with what `now` says. That stays wh
 same: until the estimate has moved away from it by its own width, and by a tenth at least. So plans do not change to and
 fro with every transfer, and equal questions are asked once.
 
-Of what is likely plans take the middle. The end that is bad would be safer for one frame; but who plans with it leaves
-a link that was slow once, sees nothing of it any more, and does not come back (`tests/bench/estimates.py` has both).
+In real time a way on which something was lost, was not answered, or was answered by somebody else, as where a network
+asks for a login first, is not used for a while, and ever longer where that happens again and again
+(`leo_runtime.dispatch.links`, which virtual time has from its dispatcher).
+
+Of what is likely plans take the middle. By its bad end somewhat fewer answers would be late, for more energy: who plans
+so leaves a link sooner, sees nothing of it any more, and comes back later (`tests/bench/estimates.py` has both).
 """
 
 from __future__ import annotations
@@ -17,6 +21,7 @@ from dataclasses import field
 from math import exp, log
 
 from leo_runtime.backend.transfers import TransferSeen
+from leo_runtime.dispatch.links import Links
 from leo_runtime.documents.hardware import Hardware
 from leo_runtime.documents.hardware import Link as HardwareLink
 from leo_runtime.frame.conditions import LinkNow
@@ -28,6 +33,8 @@ LEAST_STEP = 0.1
 """What plans go by changes by a tenth at least."""
 WIDTH = 0.67
 """And by so many standard deviations: within them an estimate is as likely right as wrong."""
+CAUTION = 0.0
+"""By how many standard deviations plans take a rate to be lower than the middle of what is likely."""
 GRAIN = 0.05
 """What plans go by is one of so many values, a twentieth apart, so that plans that were made once can be used again."""
 QUEUE_GAIN = 0.5
@@ -116,6 +123,7 @@ class LinkWatch:
         self._network = network
         self._lock = threading.Lock()
         self._ways: dict[Ends, _Way] = {}
+        self._avoided = Links()
         self._to_come: list[tuple[int, int, TransferSeen]] = []
         self._count = 0
         servers = {processor.name for processor in hardware.processors if processor.remote}
@@ -169,10 +177,17 @@ class LinkWatch:
                     found[ends] = really
                 elif way.path.estimate.seen:
                     found[ends] = self._planned(way, now_us)
+            found |= dict.fromkeys(self._avoided.out(now_us))
             for ends, course in courses.items():
                 if ends not in self._ways:  # It has no rate by the hardware; what it does is told as it is.
                     found[ends] = course.at(now_us)
             return found
+
+    def avoided(self, now_us: int) -> dict[Ends, str]:
+        """The links that are not used for now, and what became of the last transfer that failed there."""
+        with self._lock:
+            self._learn(now_us)
+            return self._avoided.out(now_us)
 
     def known(self, now_us: int) -> tuple[LinkKnown, ...]:
         """What is known of each link that was used, in the hardware's order."""
@@ -192,6 +207,10 @@ class LinkWatch:
                     way.path.note_queue(seen.queued_us, seen.began_us + seen.took_us)
             else:
                 way.failed += 1
+                if self._network is None:
+                    for ends in ((seen.source, seen.target), (seen.target, seen.source)):
+                        if ends in self._ways:
+                            self._avoided.fall(ends, seen.fate, seen.began_us + seen.took_us, is_down=False)
 
     def _compare(self, way: _Way, seen: TransferSeen) -> None:
         """Note how far off was what is thought, as a transfer begins, unless nothing was ever seen."""
@@ -209,11 +228,12 @@ class LinkWatch:
     def _planned(self, way: _Way, now_us: int) -> LinkNow:
         """What plans go by: as before, while that is likely."""
         thought = way.path.estimate.at(now_us)
-        trip, rate = log(thought.trip_us), log(thought.bytes_per_s(way.number))
+        spread = thought.rate_spread(way.number)
+        trip, rate = log(thought.trip_us), log(thought.bytes_per_s(way.number)) - CAUTION * spread
         if way.used is None:
             way.used = trip, rate
         trip = _kept(way.used[0], trip, thought.trip_spread)
-        rate = _kept(way.used[1], rate, thought.rate_spread(way.number))
+        rate = _kept(way.used[1], rate, spread)
         way.used = trip, rate
         share = way.path.outward_share if way.number == 0 else 1.0 - way.path.outward_share
         queue_us = way.path.queue_at(now_us) if way.number == way.path.to_server else 0.0

@@ -155,7 +155,13 @@ def real_parts(
             limit=options.run_limit,
             rooms=rooms_of(hardware),
             policy=solver.policy,
-            remote=[name for name, backend in machine.backends.items() if keeping_of(backend) is not None],
+            # Of those that keep nothing outputs are here at once, and are computed once more all the same where they
+            # die: that happens seldom, and being waited for too long does not.
+            remote=[
+                name
+                for name, backend in machine.backends.items()
+                if keeping_of(backend) is not None or hardware.processor(name).remote
+            ],
         )
         if dispatcher.limits is not None:
             dispatcher.limits.change(bool, flights.newest.warmed())

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from leo_runtime.dispatch.driver import Driver
+from leo_runtime.dispatch.events import Exit
 from leo_runtime.dispatch.left import LeftOver, latest
 from leo_runtime.dispatch.plan import Plan
 from leo_runtime.documents.hardware import Hardware
@@ -17,6 +18,7 @@ from leo_runtime.frame.conditions import Conditions, LinkNow, StateFound
 from leo_runtime.frame.running_ledger import linger_us
 from leo_runtime.frame.window import Found
 from leo_runtime.frozen import maker
+from leo_runtime.runtime.exits import Exits
 from leo_runtime.runtime.horizon import Horizon
 from leo_runtime.runtime.machine_now import machine_now
 from leo_runtime.runtime.memory_now import NOTHING_THERE, MemoryNow, memory_now
@@ -53,6 +55,8 @@ class Placer:
         """
         self._planner = planner
         self._merged_stages = planner.merged.stages
+        self._exits = Exits(planner.merged)
+        self._has_servers = any(processor.remote for processor in hardware.processors)
         self._horizon = horizon
         self._most_in_flight = most_in_flight
         self._most_stages = most_stages
@@ -88,6 +92,14 @@ class Placer:
         self._planner.use(modes)
         if self._horizon is not None:
             self._horizon.use()
+
+    def exits(self, graphs: tuple[str, ...], releases_us: tuple[int, ...]) -> tuple[Exit, ...]:
+        """Those of a frame of these graphs; of a batch none, whose frames wait for each other."""
+        return self._exits.of(graphs, releases_us[0]) if len(releases_us) == 1 else ()
+
+    def due_us(self, graphs: tuple[str, ...], releases_us: tuple[int, ...]) -> Mapping[str, int]:
+        """When stages of a frame of these graphs are due, from its release; of a batch it is not said."""
+        return self._exits.due_us(graphs) if self._has_servers and len(releases_us) == 1 else {}
 
     def place(
         self,
@@ -131,6 +143,11 @@ class Placer:
                     again = tuple([(earlier.frame, plan) for earlier, plan in zip(left, planned.again, strict=False)])
                 return _placed(planned, now.asleep, again)
             why = planned
+        if batched is None and (gates := self._exits.closing(graphs)):
+            # What comes after the exits can run nowhere now.
+            planned = self._planner.plan(replace(asked[-1][0], closed_gates=gates))
+            if isinstance(planned, Planned):
+                return _placed(planned, asked[-1][0].asleep, ())
         return why
 
     def place_alone(

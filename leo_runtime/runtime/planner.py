@@ -22,7 +22,7 @@ from leo_runtime.errors import InputError, LeoError, SolverError
 from leo_runtime.frame.batch import Job, Modes, solve_batch, worth_batching
 from leo_runtime.frame.conditions import Conditions, LinkNow
 from leo_runtime.frame.event_driven import EventPolicy
-from leo_runtime.frame.lower import MergedWorkload, frame_problem
+from leo_runtime.frame.lower import MergedWorkload, active_stages, frame_problem
 from leo_runtime.frame.records import Solved
 from leo_runtime.frame.running_ledger import linger_us
 from leo_runtime.frame.steps import StepPrices
@@ -252,7 +252,7 @@ class Planner:
         usual = self._with_weights.get(kind)
         if usual is None:
             usable = _usable(self.modes, kind)
-            wanted = [stage.name for stage in self.merged.stages if set(stage.graphs).intersection(kind.graphs)]
+            wanted = [stage.name for stage in active_stages(self.merged, kind)]
             if any(not usable[name] for name in wanted):
                 return no_placement("a stage has no processor left that could run it")
             if self.steps is not None:
@@ -410,7 +410,7 @@ class Planner:
         usual = self._usual.get(kind)
         if usual is None:
             usable = _usable(self.modes, kind)
-            wanted = [stage.name for stage in self.merged.stages if set(stage.graphs).intersection(kind.graphs)]
+            wanted = [stage.name for stage in active_stages(self.merged, kind)]
             if any(not usable[name] for name in wanted):
                 return None
             if self.steps is not None:

@@ -1072,7 +1072,10 @@ class Runtime:
             self._in_flight.begin(submitted, now, names, windows, ends)
         release_us, give_up_us = releases_us[-1], last_due_us(wanted, releases_us)
         now_us = max(release_us, driver.clock.now_us())
-        driver.post(FrameAdmitted(now_us, frame, release_us, plan, placed.asleep, give_up_us, placed.again))
+        exits, due_us = now.placer.exits(tuple(names), releases_us), now.placer.due_us(tuple(names), releases_us)
+        driver.post(
+            FrameAdmitted(now_us, frame, release_us, plan, placed.asleep, give_up_us, placed.again, exits, due_us)
+        )
         return frame
 
     def _let_happen(self, timeout_s: float | None) -> bool:

@@ -3,8 +3,9 @@
     python tests/bench/remote.py [RUNS]
 
 Rows: our client and server (each a process), tritonclient on our server, our client on MLServer and on KServe where
-`.ci/peer` has made them. All in turns within one run, so that a busy machine is so for all. The stage multiplies by
-two (some microseconds). Exits with 1 where the median of ours is above 0.5 ms: measure when the machine is quiet.
+`.ci/peer` has made them; the same by gRPC, where that is installed. All in turns within one run, so that a busy machine
+is so for all. The stage multiplies by two (some microseconds). Exits with 1 where the median of ours is above 0.5 ms:
+measure when the machine is quiet.
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ import sys
 import tempfile
 from collections.abc import Callable
 from contextlib import ExitStack, closing
+from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from time import perf_counter_ns
 from typing import Any
@@ -24,7 +27,7 @@ import numpy as np
 from leo_runtime.documents.workload import Workload
 from leo_runtime.frame.lower import merge
 from peer_servers import PEERS, peer_server, python_of
-from servers import remote, serving_process, write_workload
+from servers import PATIENCE_S, free_port, remote, serving_process, write_workload
 
 SHAPE = (98, 40)
 MOST_MS = 0.5
@@ -38,7 +41,10 @@ def main(runs: int) -> int:
         path = write_workload(Path(folder), samples=SHAPE[0], channels=SHAPE[1])
         louder = merge(Workload.from_file(path)).stage("louder").bound
         array = np.random.default_rng(0).normal(size=SHAPE).astype(np.float32)
-        _, url = stack.enter_context(serving_process(str(path), "--bind", "127.0.0.1:0"))
+        has_grpc = find_spec("grpc") is not None
+        port = free_port()
+        more = ("--grpc", f"127.0.0.1:{port}") if has_grpc else ()
+        _, url = stack.enter_context(serving_process(str(path), "--bind", "127.0.0.1:0", *more))
         rows: dict[str, Callable[[], Any]] = {}
         ours = stack.enter_context(closing(remote(url))).load(louder, "twice")
         rows["ours on ours"] = lambda: ours([array])
@@ -46,6 +52,11 @@ def main(runs: int) -> int:
         rows["ours on ours, as JSON"] = lambda: plain([array])
         if (triton := _triton(url, array, stack)) is not None:
             rows["tritonclient on ours"] = triton
+        if has_grpc:
+            by_grpc = stack.enter_context(closing(remote(f"grpc://127.0.0.1:{port}"))).load(louder, "twice")
+            rows["ours on ours, gRPC"] = lambda: by_grpc([array])
+            if (triton := _triton(f"grpc://127.0.0.1:{port}", array, stack)) is not None:
+                rows["tritonclient on ours, gRPC"] = triton
         for peer in PEERS:
             if python_of(peer) is None:
                 print(f"not here: {peer} (`.ci/peer {peer}`)")
@@ -54,6 +65,10 @@ def main(runs: int) -> int:
             for binary in (False, True) if peer == "kserve" else (False,):
                 kernel = stack.enter_context(closing(remote(there.url, binary=binary))).load(louder, "twice")
                 rows[f"ours on {peer}{'' if binary else ', as JSON'}"] = lambda kernel=kernel: kernel([array])
+            if has_grpc:
+                opened = stack.enter_context(closing(remote(there.grpc_url, wait_s=PATIENCE_S)))
+                kernel = opened.load(louder, "twice")
+                rows[f"ours on {peer}, gRPC"] = lambda kernel=kernel: kernel([array])
         times_us: dict[str, list[float]] = {name: [] for name in rows}
         for call in rows.values():
             for _ in range(ROUND):
@@ -76,7 +91,7 @@ def main(runs: int) -> int:
 
 def _triton(url: str, array: np.ndarray, stack: ExitStack) -> Callable[[], Any] | None:
     try:
-        import tritonclient.http as triton
+        triton = import_module(f"tritonclient.{url.partition(':')[0]}")
     except ImportError:
         print("not here: tritonclient (the extra `peers`)")
         return None

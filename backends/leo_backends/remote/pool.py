@@ -6,8 +6,10 @@ remembers requests by their ids, and gives the first run's answer.
 
 from __future__ import annotations
 
+import errno
 import http.client
 import io
+import os
 import select
 import socket
 import ssl
@@ -176,26 +178,52 @@ class Pool:
                 return connection, True
             connection.close()
         try:
-            connection = self._connected(until_us)
+            return self._connected(call, until_us), False
         except (OSError, UnicodeError) as error:
+            call.end()
+            if call.is_given_up:
+                raise KernelError(f"the request to {self.url} was given up") from None
             raise unavailable(self._place, error) from None
-        call.begin(partial(_cut, connection))
-        return connection, False
 
-    def _connected(self, until_us: int) -> socket.socket:
-        """A new connection, without Nagle's waiting. Raises `OSError`, `UnicodeError`."""
+    def _connected(self, call: Call, until_us: int) -> socket.socket:
+        """A new connection, which may be given up as it comes about. Raises `OSError`, `UnicodeError`."""
         place = self._place
-        most_s = min(place.connect_timeout_s, (until_us - self._clock.now_us()) / 1e6)
-        if most_s <= 0:
-            raise TimeoutError
-        own = socket.create_connection((place.host, place.port), most_s)
+        failed = OSError("it has no address")
+        for family, kind, protocol, _, address in socket.getaddrinfo(place.host, place.port, type=socket.SOCK_STREAM):
+            most_s = min(place.connect_timeout_s, (until_us - self._clock.now_us()) / 1e6)
+            if most_s <= 0:
+                raise TimeoutError
+            own = socket.socket(family, kind, protocol)
+            try:
+                _begin_connecting(own, address)
+                call.begin(partial(_cut, own))
+                _end_connecting(own, most_s)
+                return self._ready(call, own)
+            except OSError as error:
+                own.close()
+                failed = error
+                if call.is_given_up:
+                    break
+            except BaseException:
+                own.close()
+                raise
+        raise failed
+
+    def _ready(self, call: Call, own: socket.socket) -> socket.socket:
+        """A connection without Nagle's waiting, with TLS where it is to have that. Raises `OSError`."""
+        own.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        own.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        place = self._place
+        if place.tls is None:
+            return own
+        secret = place.tls.wrap_socket(own, server_hostname=place.host, do_handshake_on_connect=False)
         try:
-            own.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            own.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-            return own if place.tls is None else place.tls.wrap_socket(own, server_hostname=place.host)
+            call.begin(partial(_cut, secret))
+            secret.do_handshake()
         except BaseException:
-            own.close()
+            secret.close()
             raise
+        return secret
 
     def _exchange(
         self,
@@ -363,6 +391,27 @@ class _FailedError(Exception):
 def _cut(connection: socket.socket) -> None:
     with suppress(OSError):  # It is gone already.
         socket.socket.shutdown(connection, socket.SHUT_RDWR)  # That of TLS would speak first.
+
+
+def _begin_connecting(own: socket.socket, address: Any) -> None:
+    """Have the system connect it. Raises `OSError`."""
+    own.setblocking(False)
+    _require_well(own.connect_ex(address))
+
+
+def _end_connecting(own: socket.socket, most_s: float) -> None:
+    """Wait until it is connected. Raises `OSError`, also where it is cut meanwhile."""
+    poll = select.poll()
+    poll.register(own, select.POLLOUT)
+    if not poll.poll(most_s * 1e3):
+        raise TimeoutError
+    _require_well(own.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR))
+    own.settimeout(most_s)
+
+
+def _require_well(code: int) -> None:
+    if code not in (0, errno.EINPROGRESS):
+        raise OSError(code, os.strerror(code))
 
 
 def _has_news(own: socket.socket) -> bool:
