@@ -29,6 +29,8 @@ from leo_runtime.documents.problem import (
     Resource,
     StageModes,
 )
+from leo_runtime.layers.count import macs
+from leo_runtime.layers.graph import LayerGraph
 
 RATES = (50_000, 125_000, 250_000, 500_000, 1_250_000, 2_500_000, 6_250_000, 12_500_000)
 """Bytes a second. Each divides 10^9, so that the energy of a byte at one milliwatt is a whole number of picojoules."""
@@ -118,6 +120,21 @@ def _forms(rng: Random, size: int) -> tuple[Form, ...]:
         loss_ppm = found[-1].loss_ppm + rng.randint(0, 4_000) * part
         found.append(Form(name, -(-size // part) + 4, found[-1].pack_us + rng.randint(0, 500), loss_ppm))
     return tuple(found)
+
+
+def network_of(graph: LayerGraph, bytes_per_s: int, *, faster: int = 25, smaller: int = 1) -> Network:
+    """The layers of a model, each with its own work: 50 us a million multiply-accumulates, and 1 us besides, on the
+    server, `faster` times as long on the device. An image comes in eight bits a channel; all else is sent `smaller`.
+    """
+    given = dict.fromkeys(graph.inputs, 0)
+    layers = [Layer((), 1, 1, (Form(FORMS[0], sum(graph.tensors[one].bytes for one in graph.inputs) // 4),))]
+    for layer in graph.layers:
+        server_us = 1 + 50 * macs(replace(graph, layers=(layer,))) // 1_000_000
+        size = sum(graph.tensors[one].bytes for one in layer.outputs) // smaller
+        inputs = tuple(dict.fromkeys(given[one] for one in layer.inputs if one in given))
+        given |= dict.fromkeys(layer.outputs, len(layers))
+        layers.append(Layer(inputs, faster * server_us, server_us, (Form(FORMS[0], size),)))
+    return Network(tuple(layers), bytes_per_s)
 
 
 def min_cut_us(network: Network, *, comes_back: bool = False) -> int:

@@ -8,12 +8,15 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
+from pathlib import Path
 from random import Random
 
 import pytest
 
-from cut_graphs import Network, least_us, min_cut_us, problem_of, random_network
+from cut_graphs import RATES, Network, least_us, min_cut_us, network_of, problem_of, random_network
+from leo_runtime import demo
 from leo_runtime.documents.problem import Placement, Problem
+from leo_runtime.importers.model_file import open_model
 from leo_runtime.judge import check
 from leo_runtime.solver import solve
 
@@ -46,6 +49,21 @@ def test_the_exact_cut_is_dads_min_cut_and_the_best_of_every_cut() -> None:
         there = [*cut_alone(network).values()].count("server")
         parts["none" if not there else "all" if there == len(network.layers) - 1 else "some"] += 1
     assert min(parts[part] for part in ("none", "some", "all")) > 20, parts
+
+
+def test_it_is_the_min_cut_of_graphs_that_are_too_large_to_try_every_cut() -> None:
+    rng = Random(60)
+    for network in (random_network(rng, 60) for _ in range(20)):
+        assert least(problem_of(network)) == min_cut_us(network)
+
+
+@pytest.mark.parametrize("model", ["face_landmark", "face_detection_short_range", "iris_landmark"])
+def test_it_is_the_min_cut_of_a_models_own_graph_of_layers(model: str) -> None:
+    graph = open_model(Path(demo.__file__).parent / "models" / f"{model}.tflite").graph
+    assert graph is not None and len(graph.layers) >= 90
+    for bytes_per_s in RATES[1::2]:
+        for network in (network_of(graph, bytes_per_s), network_of(graph, bytes_per_s, smaller=16)):
+            assert least(problem_of(network)) == min_cut_us(network)
 
 
 def test_it_is_the_min_cut_as_dads_draws_it_where_outputs_come_back_for_nothing() -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from cost_workloads import profile_of, workload_of
 from leo_runtime import Runtime, check, run_ledger, solve
@@ -246,6 +248,29 @@ def test_a_slower_rate_costs_more_energy_for_the_same_bytes() -> None:
         frames, runtime = run(Network(both(slow_from(0, rate))), frames=1)
         used.append(run_ledger(frames, runtime.hardware).by_resource()["wifi"])
     assert used[1] - used[0] == 500 * 50_016
+
+
+LINK_NOW = st.one_of(st.none(), st.tuples(st.integers(0, 200_000), st.integers(1, 3_000_000)))
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    changes=st.lists(st.tuples(st.integers(1, 3 * SECOND), LINK_NOW), min_size=1, max_size=12),
+    is_known=st.booleans(),
+)
+def test_whatever_a_link_does_every_frame_ends_and_every_transfer_took_what_it_did(
+    changes: list[tuple[int, tuple[int, int] | None]], is_known: bool
+) -> None:
+    times = list(accumulate(lasts_us for lasts_us, _ in changes))
+    course = LinkCourse((0, *times), ((10_000, 1_000_000), *(now for _, now in changes)))
+    frames, runtime = run(Network(both(course), is_known))
+    assert [frame.frame for frame in frames] == list(range(12))
+    sends = [send for frame in frames for send in frame.transfers]
+    for send in sends:
+        sent = course.sent(50_000 if send.source == "cpu" else 16, send.start_us)
+        if not sent.fell and not send.error:
+            assert (send.sent_us, send.arrive_us) == (sent.over_us, sent.over_us + sent.latency_us)
+    assert sum(known.transfers for known in runtime.links()) <= len(sends)
 
 
 def test_a_slower_rate_costs_more_energy_in_plans_and_by_the_judge() -> None:

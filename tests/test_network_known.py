@@ -61,6 +61,16 @@ def test_the_table_says_it(capsys: pytest.CaptureFixture[str]) -> None:
     assert any(line.startswith("cpu -> cloud-lte") for line in text.splitlines())
 
 
+def test_the_page_of_a_run_says_it(capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("jinja2")
+    replayed(capsys)
+    assert cli.main(["report", "out/sends.virtual"]) == 0
+    (page,) = Path("out").rglob("*.html")
+    text = page.read_text()
+    assert "what transfers had shown by then" in text
+    assert "What was known of links" in text
+
+
 def test_a_run_that_was_cut_goes_on_knowing_what_it_knew(capsys: pytest.CaptureFixture[str]) -> None:
     replayed(capsys, "--network-known", "truth")
     log = Path("out/sends.virtual/log.jsonl")

@@ -167,3 +167,23 @@ def test_a_server_refuses_bytes_that_are_none_in_words(served: Serving, wrong: s
         assert status == 400 or "packed bytes" in says
     good = packed(values, form="float16")
     assert ask(served, "mel.unpacked", "input_0", good) == (200, ""), "and it goes on"
+
+
+def crossed(served: Serving, workload: Workload, form: str) -> tuple[int, int]:
+    """How many bytes came to the server for a frame in this form, and went back."""
+    with Runtime.live(workload, machine(served.url), profile(form)) as runtime:
+        before = served.service.counts.now()
+        runtime.submit(runtime.now_us, {"sound": SOUND})
+        (result,) = runtime.drain(PATIENCE_S)
+        assert [graph.outcome for graph in result.graphs] == ["done"]
+        now = served.service.counts.now()
+    return now.bytes_in - before.bytes_in, now.bytes_out - before.bytes_out
+
+
+def test_what_crosses_is_as_small_as_it_was_packed(served: Serving, path: Path) -> None:
+    workload = Workload.from_file(path)
+    whole_in, _ = crossed(served, workload, "float32")
+    for form, sent in (("float16", 7_860), ("int8+zlib", 3_928), ("int4", 1_988)):
+        came, went = crossed(served, workload, form)
+        assert came <= sent + 1_500 < whole_in, "what is unpacked stays there for who reads it"
+        assert went < 8 * 40 * 4 + 1_500

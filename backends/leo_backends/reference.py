@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from leo_backends import images, micro_front_end, patches, tables
+from leo_backends import images, patches, tables
 from leo_backends.models import read_dense, read_gmm
 from leo_backends.streaming import Arrays, FeatureStream, RowStream, StatefulProgram
 from leo_runtime.errors import MissingExtraError
@@ -287,6 +287,8 @@ def _feature_stream(params: LogMelParameters, program: RowProgram, frames: int, 
 
 def _micro_features_stream(_params: MicroFeaturesParameters, shapes: Sequence[Shape]) -> StatefulProgram:
     """In numpy, unlike the operator without state: what the package's front end keeps cannot be taken out of it."""
+    from leo_backends import micro_front_end  # Its tables take a megabyte, and few workloads have such a stage.
+
     frames = frame_count(shapes[0][0], MICRO_FRAME_SAMPLES, MICRO_HOP_SAMPLES)
     leave = (micro_front_end.first_estimate(),)
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from leo_runtime.command.shared import ANSWERED_NO, DONE, add_machine, add_width, bar, complain, look, put
+from leo_runtime.errors import InputError
 
 EXAMPLE = "calibrate --out host.profile.json"
 
@@ -21,6 +22,7 @@ class Request:
     recording: str
     quick: bool
     out: Path | None
+    hardware_out: Path | None
     json: bool
     columns: int | None
     """Of its table, as `look` takes it."""
@@ -34,6 +36,12 @@ def add(parser: argparse.ArgumentParser) -> None:
         "--quick", action="store_true", help="a tenth of a second a stage, alone and in one size, not a second and more"
     )
     parser.add_argument("--out", type=Path, metavar="FILE", help="write the profile here, and print what was measured")
+    parser.add_argument(
+        "--hardware-out",
+        type=Path,
+        metavar="FILE",
+        help="measure the links to servers, too, apart from stages there, and write the hardware with them here",
+    )
     parser.add_argument("--json", action="store_true", help="with --out: what was measured as JSON")
     add_width(parser)
 
@@ -43,13 +51,17 @@ def run(request: Request) -> int:
     from leo_runtime import shipped
     from leo_runtime.measure import calibrate, measure
     from leo_runtime.measure.energy import whole_machine
+    from leo_runtime.measure.far import with_links
     from leo_runtime.report import tables as report
     from leo_runtime.schema import require_writable
 
     workload, hardware = shipped.workload(*request.workload or ()), shipped.hardware(request.hardware)
     recording = shipped.recording(request.recording)
-    if request.out is not None:
-        require_writable(request.out, *request.workload or (), request.hardware)
+    for path in (request.out, request.hardware_out):
+        if path is not None:
+            require_writable(path, *request.workload or (), request.hardware)
+    if request.out is not None and request.out == request.hardware_out:
+        raise InputError(f"the profile and the hardware cannot both be written to {request.out}")
     with bar("calibrating") as progress:
         found = calibrate.calibrate(
             workload,
@@ -57,6 +69,7 @@ def run(request: Request) -> int:
             recording,
             effort=measure.QUICK if request.quick else measure.FULL,
             sources=whole_machine(),
+            links=request.hardware_out is not None,
             progress=progress,
         )
     for what, error in found.missing:
@@ -66,6 +79,10 @@ def run(request: Request) -> int:
     for stage in found.unmeasured:
         complain(f"stage `{stage}` could be measured on no processor: the workload cannot run with this profile")
     status = ANSWERED_NO if found.unmeasured else DONE
+    if request.hardware_out is not None:
+        with_links(hardware, found.links).to_file(request.hardware_out)
+        if not found.links:
+            complain("no link was measured: no processor is a server that keeps values (`leo-runtime serve`)")
     if request.out is None:
         put(found.profile.to_json())
         return status

@@ -73,7 +73,6 @@ def run(request: Request) -> int:
     from leo_runtime.backend import registry
     from leo_runtime.clock import WallClock
     from leo_runtime.documents.hardware import Processor
-    from leo_runtime.serving.grpc_server import GrpcServer
     from leo_runtime.serving.limits import Limits
     from leo_runtime.serving.opening import open_workload
     from leo_runtime.serving.server import Server, tls_context
@@ -98,6 +97,8 @@ def run(request: Request) -> int:
         try:
             servers.append(Server(service, request.bind, clock, tls))
             if request.grpc is not None:
+                from leo_runtime.serving.grpc_server import GrpcServer  # Memory is for those who ask.
+
                 servers.append(GrpcServer(service, request.grpc, clock, files))
             for server in servers:
                 server.start()

@@ -23,7 +23,7 @@ from typing import TypedDict
 import numpy as np
 
 from leo_runtime.backend import Backend, driver_of
-from leo_runtime.backend.machine import Machine, open_backends
+from leo_runtime.backend.machine import open_backends
 from leo_runtime.clock import Clock, WallClock
 from leo_runtime.documents.binding import BoundStage
 from leo_runtime.documents.contention import Contention, Slowdown, SlowdownMeasured
@@ -34,6 +34,7 @@ from leo_runtime.errors import BackendError, DeviceUnavailableError, KernelError
 from leo_runtime.frame.lower import MergedStage, MergedWorkload, merge, require_computed
 from leo_runtime.frame.positions import Readings
 from leo_runtime.measure.energy import Source
+from leo_runtime.measure.far import LinkMeasured, apart, over_links
 from leo_runtime.measure.measure import (
     FULL,
     Effort,
@@ -96,6 +97,8 @@ class Calibration:
     missing: tuple[tuple[str, LeoError], ...]
     unmeasured: tuple[str, ...] = ()
     """Stages that were measured nowhere: with this profile the workload cannot run."""
+    links: tuple[LinkMeasured, ...] = ()
+    """Those to and from servers, where they were to be measured."""
 
 
 def calibrate(
@@ -107,9 +110,13 @@ def calibrate(
     backends: Mapping[str, Backend] | None = None,
     clock: Clock | None = None,
     sources: tuple[Source, ...] = (),
+    links: bool = False,
     progress: Progress = lambda *_: None,
 ) -> Calibration:
     """Measure a workload's stages on the machine at hand. `backends` by processor; None: those installed.
+
+    With `links` those to and from servers that keep values are measured as well (`measure.far`). Where links have a
+    time of their own, as then, what stages take on such a server is without what crosses; else it is with all of it.
 
     `sources` are where energy is read (`energy.whole_machine()`); with none it is modelled from the hardware's powers.
 
@@ -126,7 +133,9 @@ def calibrate(
         if backends is None:
             missing += machine.missing.items()
         energy = _energy(sources, clock, missing)
-        measuring = _Measuring(hardware, machine, effort, clock, energy, missing, Readings(merged))
+        ways = over_links(hardware, machine.backends, missing) if links else ()
+        measured_on = apart(hardware, machine.backends, measures_links=bool(ways))
+        measuring = _Measuring(hardware, measured_on, effort, clock, energy, missing, Readings(merged))
         values: dict[str, np.ndarray] = {}
         pairs: tuple[Slowdown, ...] = ()
         for done, stage in enumerate(merged.stages):
@@ -149,7 +158,7 @@ def calibrate(
         )
     measured = {reading.stage.name for reading in measuring.readings}
     unmeasured = tuple(stage.name for stage in merged.stages if stage.bound.name not in measured)
-    return Calibration(profile, tuple(measuring.readings), tuple(missing), unmeasured)
+    return Calibration(profile, tuple(measuring.readings), tuple(missing), unmeasured, ways)
 
 
 class _Measuring:
@@ -158,7 +167,7 @@ class _Measuring:
     def __init__(
         self,
         hardware: Hardware,
-        machine: Machine,
+        backends: Mapping[str, Backend],
         effort: Effort,
         clock: Clock,
         energy: Energy,
@@ -170,7 +179,7 @@ class _Measuring:
         self._loaded: list[Loaded] = []
         """Of each reading."""
         self._lanes = {processor.name: processor.lanes for processor in hardware.processors}
-        self._machine = machine
+        self._backends = backends
         self._effort = effort
         self._clock = clock
         self._energy = energy
@@ -181,7 +190,7 @@ class _Measuring:
         """Measure a merged stage wherever it can run. Returns the first output there was; None: none."""
         first: np.ndarray | None = None
         for variant in _in_order(stage):
-            for processor, backend in self._machine.backends.items():
+            for processor, backend in self._backends.items():
                 output = None
                 with self._kept(f"{stage.name} on {processor}"):
                     if backend.supports(stage, variant):

@@ -30,7 +30,7 @@ def text(outputs: Sequence[OutputMeasured], loss_ppm_max: int, look: Look = WIDE
             fill(
                 printable(
                     f"{graphs}: {shown(one.shape)}, {one.plain_bytes:,} bytes as it is, over {one.runs} runs; "
-                    f"{len(kept)} forms are left for placement"
+                    f"{len(kept)} {'form is' if len(kept) == 1 else 'forms are'} left for placement"
                 ),
                 look.columns,
             )

@@ -50,28 +50,29 @@ def _sum_of(cells: Sequence[object]) -> object:
     return sum(figures) if figures else "-"
 
 
+LINK_HEADER = ("link", "sent", "lost", "Mbit/s", "four of five", "ms", "rate off %", "90 %", "time off %", "90 % ")
+
+
+def link_row(one: LinkKnown) -> tuple[str, ...]:
+    """What was thought of a link in the end, and how far off that was, as `LINK_HEADER` says."""
+    rates = [number(rate * 8 / 1e6, 2) for rate in (one.bytes_per_s, one.least_bytes_per_s, one.most_bytes_per_s)]
+    both = (one.rate_off_ppm, one.time_off_ppm)
+    off = [("-", "-") if parts is None else tuple([str(part // 10_000) for part in parts]) for parts in both]
+    return (
+        f"{one.source} -> {one.target}",
+        str(one.transfers),
+        str(one.failed),
+        rates[0],
+        f"{rates[1]} to {rates[2]}",
+        number(one.latency_us / 1000, 1),
+        *off[0],
+        *off[1],
+    )
+
+
 def links_table(lines: Sequence[LinkKnown], look: Look = WIDE) -> str:
     """What was thought of links, in the end, and how far off that was; empty where nothing was sent over any."""
-    if not lines:
-        return ""
-    header = ("link", "sent", "lost", "Mbit/s", "four of five", "ms", "rate off %", "90 %", "time off %", "90 % ")
-
-    def row(one: LinkKnown) -> tuple[object, ...]:
-        rates = [number(rate * 8 / 1e6, 2) for rate in (one.bytes_per_s, one.least_bytes_per_s, one.most_bytes_per_s)]
-        both = (one.rate_off_ppm, one.time_off_ppm)
-        off = [("-", "-") if parts is None else tuple([part // 10_000 for part in parts]) for parts in both]
-        return (
-            f"{one.source} -> {one.target}",
-            one.transfers,
-            one.failed,
-            rates[0],
-            f"{rates[1]} to {rates[2]}",
-            number(one.latency_us / 1000, 1),
-            *off[0],
-            *off[1],
-        )
-
-    return table(header, [row(one) for one in lines], look, red=("lost",))
+    return table(LINK_HEADER, [link_row(one) for one in lines], look, red=("lost",)) if lines else ""
 
 
 def uses_table(lines: Sequence[ProcessorUse], energies: Energies, look: Look = WIDE) -> str:

@@ -9,11 +9,10 @@ from __future__ import annotations
 import logging
 import select
 import socket
-import ssl
 import threading
 from contextlib import suppress
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import TYPE_CHECKING, BinaryIO, cast
 
 from leo_runtime.clock import Clock
 from leo_runtime.errors import InputError
@@ -25,6 +24,9 @@ PAUSE_S = 0.1
 BUFFER_BYTES = 1 << 16
 DRAINED_BYTES = 1 << 20
 """Of what a client still sends while it is refused."""
+
+if TYPE_CHECKING:
+    import ssl
 
 log = logging.getLogger(__name__)
 
@@ -231,14 +233,12 @@ class Server:
         headers = {**reply.headers, "Content-Length": reply.size, **({"Connection": "close"} if closes else {})}
         parts = () if only_head else reply.parts
         one.socket.sendall(b"".join((answer_head(reply.status, headers), *parts)))
-        if reply.closes:
+        if reply.closes and self._tls is None:
             _drain(one.socket)
 
 
 def _drain(own: socket.socket) -> None:
     """Take some of what still comes, so that the client reads why it is refused before its sending fails."""
-    if isinstance(own, ssl.SSLSocket):
-        return
     with suppress(OSError):
         own.shutdown(socket.SHUT_WR)
         own.settimeout(1.0)
@@ -270,6 +270,8 @@ def _listening(host: str, port: int) -> socket.socket:
 
 def tls_context(certificate: Path, key: Path) -> ssl.SSLContext:
     """How a server speaks TLS. Raises `InputError` for files that cannot be used."""
+    import ssl  # It takes a megabyte, which a server without TLS can do without.
+
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import signal
@@ -18,6 +19,9 @@ from leo_runtime.study.outcome import Outcome
 from leo_runtime.study.shared import Shared
 from leo_runtime.study.workers import READY
 
+GARBAGE = 70_000
+"""After so many more values than were let go of it is looked which of them hold each other."""
+
 
 def main(asked: int, life: int) -> None:
     """Answer what is asked on the socket of that descriptor; end when the other end of the pipe `life` has closed."""
@@ -31,6 +35,7 @@ def main(asked: int, life: int) -> None:
         loader, shared = Loader(study, Path(given["folder"])), Shared()
         logs = None if given["logs"] is None else Path(given["logs"])
         all_cells = cells(study)
+        _collect_seldom()
         connection.send_bytes(READY)
         while True:
             cell = all_cells[int(connection.recv_bytes())]
@@ -41,6 +46,16 @@ def main(asked: int, life: int) -> None:
             connection.send_bytes(found.to_json().encode())
     except (EOFError, ConnectionError):
         return
+
+
+def _collect_seldom() -> None:
+    """Look for garbage a hundredth as often as is usual, and not among what is there for good.
+
+    A run makes millions of values, and hardly any that hold each other: looking for those is a fifteenth of a cell.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(GARBAGE, *gc.get_threshold()[1:])
 
 
 def _ends_with(life: int) -> None:

@@ -17,6 +17,12 @@ from leo_runtime.report.page.scales import milliseconds, seconds
 Pairs = tuple[tuple[str, str], ...]
 
 
+_NETWORK = {
+    "estimated": "what transfers had shown by then",
+    "truth": "what each did as a frame was released",
+}
+
+
 def asked(head: RunLine | RunLine1) -> Pairs:
     """What was run, and how."""
     part = f"{seconds(head.end_us - head.start_us)} s, from second {seconds(head.start_us)} on"
@@ -41,6 +47,8 @@ def asked(head: RunLine | RunLine1) -> Pairs:
         ("seed", str(head.seed)),
         ("reserve of deadlines", _reserve(head)),
     ]
+    if head.network_known is not None:
+        given.append(("plans know of links", _NETWORK[head.network_known]))
     if head.charge_solver is not None:
         given.append(("solving charged to", head.charge_solver))
     given.append(("changed", ", ".join(head.changes) or "nothing"))

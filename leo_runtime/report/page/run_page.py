@@ -21,6 +21,7 @@ from leo_runtime.report.page.render import page
 from leo_runtime.report.page.run_sums import BUCKETS, NOTHING, RunSums
 from leo_runtime.report.page.scales import milliseconds, seconds
 from leo_runtime.report.page.tables import Cell, Table, count, table
+from leo_runtime.report.replay_tables import LINK_HEADER, link_row
 
 ALL_BARS = 1_000
 """How many bars the charts of all frames have together, but for the first one."""
@@ -122,6 +123,7 @@ def run_page(log: RunLog, name: str, frames: Sequence[int] = ()) -> str:
         pipelines=_pipelines_table(sums, hues, energies),
         stages=_stages_table(sums, energies),
         failures=_failures_table(log, sums),
+        links=_links_table(log),
         frame_rows=rows,
         frame_rows_left_out=left_out,
     )
@@ -439,6 +441,12 @@ def _failures_table(log: RunLog, sums: RunSums) -> Table:
         (count(one.count), Cell(str(number := log.numbers[one.position]), number), one.why[:300]) for one in failures
     ]
     return table("failures-table", "Why answers failed", ("answers", "first in frame", "why"), rows)
+
+
+def _links_table(log: RunLog) -> Table:
+    """What was thought of links, and how far off that was; without rows where nothing was sent over any."""
+    known = () if log.end is None else log.end.links
+    return table("links-table", "What was known of links", LINK_HEADER, [link_row(one) for one in known[:ROWS]])
 
 
 def _frame_rows(log: RunLog, sums: RunSums, charted: set[int]) -> tuple[Table, int]:
