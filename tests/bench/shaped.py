@@ -8,9 +8,9 @@ started again, and the link is cut, so that connections break or are silent. Eac
 machine alone.
 
 Claims: the link is as it should be; no answer is lost, and each is the local one, label by label and, by the same
-variants, bit by bit; after each fault the server is in service again within as long as that had lasted, and three
-seconds; the rate of the link is thought to be what it is, within 20 % in the median. Exits with 1 where one fails. Runs
-last 15 s, as many as make up the seconds asked for.
+variants, bit by bit; after a fault the server is in service again within three seconds in the median, and ten at most
+(what is lost again and again is asked more and more rarely); the rate of the link is thought to be what it is, within
+20 % in the median. Exits with 1 where one fails. Runs last 15 s, as many as make up the seconds asked for.
 
 On a machine that is busy frames may be skipped, since nothing of them could start in time. That says nothing of the
 link; a run of each workload without a server is there to compare with, unless few seconds are asked for.
@@ -64,8 +64,8 @@ RATE_WITHIN, ROUND_TRIP_WITHIN_MS = 0.15, 10.0
 """How far the link may be off, on a machine that is busy."""
 RATE_OFF = 0.2
 """In the median, whenever something was seen of the link."""
-BACK_WITHIN_US = 3_000_000
-"""After a fault, beside as long as that has lasted."""
+BACK_USUALLY_US, BACK_WITHIN_US = 3_000_000, 10_000_000
+"""After a fault: in the median, and at most."""
 
 
 @dataclass(frozen=True)
@@ -260,7 +260,7 @@ def main() -> int:
     for line, is_good in recoveries(faults):
         print(line)
         good &= is_good
-    off = median(rate_off) if rate_off else 0.0
+    off = median(map(abs, rate_off)) if rate_off else 0.0
     print(f"rates as they were thought to be: {off:.0%} off in the median of {len(rate_off)}")
     good &= off <= RATE_OFF
     print("all as claimed" if good else "NOT as claimed")
@@ -286,12 +286,10 @@ def recoveries(faults: Sequence[Fault]) -> Iterator[tuple[str, bool]]:
         if not ended:
             continue
         after_us = sorted((one.back_us or 0) - one.until_us for one in ended)
-        slow = [one for one in ended if (one.back_us or 0) - one.until_us > one.lasted_us + BACK_WITHIN_US]
         yield (
             f"{kind}: {len(ended)} times, for {median(one.lasted_us for one in ended) / 1e6:.1f} s in the median; "
-            f"in service again after {median(after_us) / 1e6:.2f} s in the median, {after_us[-1] / 1e6:.2f} s at most"
-            + (f"; {len(slow)} TOO LATE" if slow else ""),
-            not slow,
+            f"in service again after {median(after_us) / 1e6:.2f} s in the median, {after_us[-1] / 1e6:.2f} s at most",
+            median(after_us) <= BACK_USUALLY_US and after_us[-1] <= BACK_WITHIN_US,
         )
 
 
