@@ -40,8 +40,9 @@ demo: $(DEMO)
 	$(VENV)/bin/leo-runtime replay
 	$(VENV)/bin/leo-runtime replay camera $(WITH_CAMERA)
 
+# On all cores, a file on one of them: `python -m pytest FILE` runs one plainly.
 test: $(READY)
-	$(VENV)/bin/python -m pytest
+	$(VENV)/bin/python -m pytest --numprocesses logical --dist loadfile
 
 # Longer than the suite: exact against its references on problems and windows drawn at random, damaged files of problems,
 # of sound, of loggers, of containers and of models, windows played: what they promise and are charged, and what waiting

@@ -37,7 +37,7 @@ Run = Callable[[Arrays], Arrays]
 SOUNDS = {"speech": "spoken", "speaker": "who", "scene": "heard"}
 """Pipelines of the demo, each with the stage that decides."""
 MESH = "mesh"
-PHONE, SERVER = "cpu", "cloud"
+PHONE = "cpu"
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,8 +231,6 @@ class Wanted:
     """Whether outputs may be packed."""
     loss_ppm_max: int = 0
     period_us: int = 10_000_000
-    there: bool = False
-    """All runs on the server but what the sensor gives."""
 
 
 def workload_of(pipelines: Sequence[Pipeline], wanted: Wanted) -> Workload:
@@ -265,12 +263,10 @@ def profile_of(pipelines: Sequence[Pipeline], wanted: Wanted, hardware: Hardware
         source = pipeline.pieces[0].name
         for piece in pipeline.pieces:
             name = _name(pipeline, piece.name)
-            if piece.name == source or not wanted.there:
-                for form in _forms(pipeline, piece, wanted):
-                    took_us = wanted.slower * (piece.took_us + form.pack_us)
-                    costs.append(
-                        _cost(name, PHONE, form, took_us, f"modelled: {wanted.slower} times what was measured")
-                    )
+            for form in _forms(pipeline, piece, wanted):
+                took_us = wanted.slower * (piece.took_us + form.pack_us)
+                told = f"modelled: {wanted.slower} times what was measured"
+                costs.append(_cost(name, PHONE, form, took_us, told))
             if piece.name != source:
                 costs.append(_cost(name, wanted.server, piece.forms[0], piece.took_us, "measured"))
         costs.append(_cost(_name(pipeline, "answer"), PHONE, Form("as it is", 1), 1, "modelled: it is there"))

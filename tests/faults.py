@@ -685,6 +685,17 @@ def links_are_down(run: Run) -> Iterator[None]:
 
 
 @fault
+def links_fall(run: Run) -> Iterator[None]:
+    """Whatever is under way, and for those that are in flight as well."""
+    fallen = run.random.sample([(one, other) for one in PROCESSORS for other in PROCESSORS if one != other], 3)
+    for ends in fallen:
+        run.runtime.lose_link(*ends)
+    yield
+    for ends in fallen:
+        run.runtime.restore_link(*ends)
+
+
+@fault
 def a_burst_of_frames(run: Run) -> Iterator[None]:
     """Far more than there is time for, where frames are submitted."""
     if not run.feeds:

@@ -174,12 +174,14 @@ class Faults:
 
 
 class Watch:
-    """A thread that sets what a run thinks of its links beside what they do, whenever it has seen more of one."""
+    """A thread that sets what a run thinks of its links beside what they do, whenever it has seen more of one: bytes
+    that took a tenth of the time of a round trip at least. Of fewer nobody asks what the rate is.
+    """
 
     def __init__(self, runtime: Runtime, link: ShapedLink) -> None:
         """The link is whole, or nothing is seen of it."""
         self.rate_off: list[float] = []
-        """By how much of it an estimate was off the rate of then."""
+        """By how much of it an estimate was above the rate of then, or below."""
         self._runtime, self._link = runtime, link
         self._clock, self._ends = WallClock(), threading.Event()
         self._thread = threading.Thread(target=self._run, name="watch")
@@ -193,14 +195,17 @@ class Watch:
         self._thread.join()
 
     def _run(self) -> None:
-        seen: dict[str, int] = {}
+        seen: dict[str, tuple[int, int]] = {}
         while not self._clock.wait_until_us(self._clock.now_us() + 10 * LOOK_US, self._ends):
             for known in self._runtime.links():
                 way = self._link.up if known.target == FAR else self._link.down
                 really = way.rates.at(self._link.now_us)
-                if really is not None and seen.get(known.target) != known.transfers - known.failed:
-                    seen[known.target] = known.transfers - known.failed
-                    self.rate_off.append(abs(known.bytes_per_s / really - 1))
+                there, carried_bytes = seen.get(known.target, (0, 0))
+                takes_us = (way.carried_bytes - carried_bytes) * SECOND_US / (really or 1)
+                if really is None or there == known.transfers - known.failed or 10 * takes_us < 2 * way.latency_us:
+                    continue
+                seen[known.target] = known.transfers - known.failed, way.carried_bytes
+                self.rate_off.append(known.bytes_per_s / really - 1)
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from frames import answered, asleep_in, dispatcher_for, random_needs
 from interpreted import interpreted_dispatcher
+from leo_runtime.dispatch.dispatcher import Dispatcher
 from leo_runtime.dispatch.events import (
     CancelSend,
     FrameAdmitted,
@@ -27,10 +28,24 @@ from leo_runtime.dispatch.events import (
     StageEnded,
 )
 from leo_runtime.dispatch.links import LONGEST_WAIT_US, Links
-from leo_runtime.dispatch.plan import make_plan
+from leo_runtime.dispatch.plan import Plan, make_plan
 from leo_runtime.dispatch.simulator import Simulator
-from leo_runtime.documents.problem import Link, Mode, Placement, Problem, Resource, StageModes, StageRun, TransferRun
+from leo_runtime.dispatch.window_plan import make_window_plan
+from leo_runtime.documents.problem import (
+    Link,
+    Mode,
+    Placement,
+    Problem,
+    Question,
+    Resource,
+    StageModes,
+    StageRun,
+    TransferRun,
+)
 from leo_runtime.frame.records import StateUse
+from leo_runtime.solver.window import solve_window
+from leo_runtime.testing.playing import without_lists
+from leo_runtime.testing.sensing_windows import sensing_window
 from test_dispatch import Shaker, outcomes, random_nothing
 
 UP, DOWN = ("cpu", "cloud"), ("cloud", "cpu")
@@ -257,6 +272,7 @@ def test_a_link_that_flaps_is_waited_for_ever_longer_and_forgiven_when_it_stays(
 
 @settings(max_examples=120, deadline=None)
 @example(seed=285, frames=2)  # What had run on a server was thought to have begun before its inputs were there.
+@example(seed=7291, frames=4)  # What failed went where its reader on a server could not be reached.
 @example(seed=310, frames=3)  # A stage that waited for what was lost on its way was sent it by nobody.
 @given(seed=st.integers(0, 2**32 - 1), frames=st.integers(1, 4))
 def test_random_orders_of_falls_and_deaths_lose_nothing(seed: int, frames: int) -> None:
@@ -295,7 +311,47 @@ def test_random_orders_of_falls_and_deaths_lose_nothing(seed: int, frames: int) 
             assert send.arrive_us >= send.sent_us >= send.start_us >= 0
 
 
-def _something_happens(shaker: Shaker, asked: Problem, remote: list[str], rng: Random) -> None:
+@settings(max_examples=60, deadline=None)
+@example(seed=1425, frames=2)  # What was lost with a server that was back was sent again, as a later plan had it.
+@given(seed=st.integers(0, 2**32 - 1), frames=st.integers(1, 4))
+def test_random_orders_in_windows_lose_nothing(seed: int, frames: int) -> None:
+    """With spans and holds, frames that are placed again, and servers that are turned back from."""
+    rng = Random(seed)
+    asked = sensing_window(seed, stages=rng.randint(4, 9))
+    answer = solve_window(asked, "exact", limit_nodes=300)
+    names = [stage.name for stage in asked.stages]
+    made = make_window_plan(asked, answer)
+    places = sorted({mode.resource for stage in asked.stages for mode in stage.modes})
+    remote = [name for name in places if rng.randrange(2)]
+    lanes = {resource.name: resource.lanes for resource in asked.resources}
+    due_us = {one.stage: one.deadline_us for one in asked.deadlines if one.stage in made.stages}
+    shaker = Shaker(
+        Dispatcher(lanes, remote=remote),
+        rng,
+        closed=frozenset(name for name in names if rng.randrange(5) == 0),
+        fails=frozenset(name for name in names if rng.randrange(6) == 0),
+        twin=interpreted_dispatcher()(lanes, remote=remote),
+    )
+    asleep = tuple(r.name for r in asked.resources if not r.awake)
+    for frame in range(frames):
+        again: tuple[tuple[int, Plan], ...] = ()
+        if frame and rng.randrange(2):
+            later = make_window_plan(asked, without_lists(answer), at_hand=list(made.stages), after_us=100)
+            again = ((frame - 1, later),)
+        admitted = FrameAdmitted(shaker.now_us, frame, frame * 100, made, asleep, again=again, due_us=due_us)
+        shaker.send(admitted)
+        for _ in range(rng.randrange(12)):
+            if shaker.pending:
+                shaker.step()
+            _something_happens(shaker, asked, remote, rng)
+    shaker.run()
+    assert sorted(shaker.done) == list(range(frames))
+    assert not shaker.held
+    for done in shaker.done.values():
+        assert set(outcomes(done)) == set(made.stages)
+
+
+def _something_happens(shaker: Shaker, asked: Question, remote: list[str], rng: Random) -> None:
     links = [(link.source, link.target) for link in asked.links]
     match rng.randrange(8):
         case 0 if links:

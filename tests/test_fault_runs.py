@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from cut_runs import CutRun, overlaps
 from leo_runtime import Runtime
 from leo_runtime.dispatch.faults import FaultPlan
 from leo_runtime.dispatch.plan import make_plan
@@ -147,20 +148,19 @@ def test_every_frame_has_an_outcome_and_the_ledger_adds_up(seed: int, windows: i
         for graph in result.graphs:
             assert graph.outcome in ("done", "failed")
             assert bool(result.reason) == (graph.outcome == "failed")
-    busy: dict[tuple[str, int | None], list[tuple[int, int]]] = {}
-    for result in found:
-        for sent in result.transfers:
-            if sent.resource is not None and sent.sent_us > sent.start_us:
-                busy.setdefault((sent.resource, sent.lane), []).append((sent.start_us, sent.sent_us))
-        for one in result.stages:
-            if one.end_us > one.start_us and one.resource == "cpu":
-                busy.setdefault((one.resource, one.lane), []).append((one.start_us, one.end_us))
-    for spans in busy.values():
-        spans.sort()
-        assert all(before[1] <= after[0] for before, after in pairwise(spans))
+    assert overlaps(found) == []
     graphs = dict.fromkeys(("sound", "mel", "net", "say"), ("ears",))
     whole, reference = run_ledger(found, machine, graphs), reference_ledger(found, machine, graphs)
     assert sorted(whole.entries, key=str) == sorted(reference.entries, key=str)
+
+
+def test_no_frame_of_a_long_run_is_lost_or_late() -> None:
+    run = CutRun(0, 400)
+    assert run.problems == []
+    assert run.faults > 60
+    assert run.lost
+    assert run.again > 3
+    assert 100 < run.placed_there < 400
 
 
 # In words.

@@ -432,7 +432,7 @@ def test_a_server_that_takes_less_says_so(workload: Workload) -> None:
         kernel = RemoteKernel(backend._backend, big, path, [_Input("input_0", (1_000_000,))])  # type: ignore[attr-defined]  # behind the guard
         for _ in range(3):
             with pytest.raises(KernelError, match=r"answered 413 .*4000\d+ bytes is more than 10000") as caught:
-                kernel([np.zeros(1_000_000, np.float32)])
+                kernel([np.full(1_000_000, 0.1, np.float32)])
             assert "--max-bytes" in caught.value.hint
 
 

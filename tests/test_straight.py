@@ -30,6 +30,11 @@ from leo_runtime.replay.replay import Span, replay
 from leo_runtime.replay.sinks import KeptFrames
 from leo_runtime.runtime.runtime import Runtime
 from leo_runtime.solver import named
+from leo_runtime.study.cell_run import outcome
+from leo_runtime.study.cells import cells
+from leo_runtime.study.document import Study
+from leo_runtime.study.loading import Loader
+from leo_runtime.study.shared import Shared
 from leo_runtime.testing import random_problem
 
 HEADSET = Path(__file__).parent / "bench" / "studies"
@@ -96,7 +101,7 @@ def frames_of(documents: tuple[Workload, Hardware, Profile], seconds: int) -> li
 )
 def test_a_headset_comes_to_the_same(changes: tuple[str, ...], options: dict[str, Any]) -> None:
     documents = headset(*changes)
-    straight, usual = summaries(documents, Recording.of_nothing("nothing", 4 * SECOND_US, ()), 4, **options)
+    straight, usual = summaries(documents, Recording.of_nothing("nothing", 2 * SECOND_US, ()), 2, **options)
     assert straight == usual
 
 
@@ -159,6 +164,16 @@ def test_what_looks_at_each_frame_is_not_taken_straight(options: dict[str, Any])
         assert not runtime.goes_straight
         with pytest.raises(InputError, match="cannot be taken straight"):
             runtime.submit_straight([], Told())
+
+
+def test_a_row_is_the_same_whether_or_not_somebody_is_told_of_each_frame(tmp_path: Path) -> None:
+    """A log is told of each: its cell goes the usual way."""
+    study = Study.from_file(HEADSET / "xr.study.toml")
+    study = study.model_copy(update={"base": study.base.model_copy(update={"seconds": 2.0})})
+    loader, shared, known = Loader(study, HEADSET), Shared(), cells(study)
+    for cell in (known[7], known[200]):
+        straight, usual = [outcome(study, loader, cell, shared, logs) for logs in (None, tmp_path)]
+        assert straight.row == usual.row != ""
 
 
 def question(seed: int) -> Problem:

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from leo_runtime.backend.as_samples import STEPS, as_samples, from_samples
 from leo_runtime.errors import InputError
 from leo_runtime.frozen import dataclass
 
@@ -25,6 +26,8 @@ BINARY = "binary_tensor_data"
 KEPT = "leo_kept"
 """The extension by which a server keeps tensors under ids that the client gives: those it is sent to keep, and outputs.
 An input names one in place of data. It is also the parameter that does so; an output that is to be kept has `KEEP`."""
+SAMPLES = "leo_samples"
+"""The extension by which tensors of float32 go as the samples that they hold (`as_samples`), and their parameter."""
 KEEP, BRING, FORGET = "leo_keep", "leo_bring", "leo_forget"
 
 TYPES: Mapping[str, np.dtype[Any]] = {
@@ -112,9 +115,13 @@ def request_message(
     binary: bool = True,
     request_id: str = "",
     forget: Sequence[str] = (),
+    samples: bool = False,
 ) -> Message:
-    """The request for these outputs, or for all. Raises `InputError` for a type that the protocol has not."""
-    listed, parts = _listed(inputs, [binary] * len(inputs))
+    """The request for these outputs, or for all; `samples`: what can go as recorded samples does.
+
+    Raises `InputError` for a type that the protocol has not.
+    """
+    listed, parts = _listed(inputs, [binary] * len(inputs), samples=samples)
     said: dict[str, Any] = ({"id": request_id} if request_id else {}) | {"inputs": listed}
     parameters: dict[str, Any] = {FORGET: list(forget)} if forget else {}
     if outputs:
@@ -232,6 +239,10 @@ def _tensors(listed: Any, binary: memoryview, what: str) -> tuple[Tensor | KeptT
                 raise InputError(f"{where} ends at byte {begin + wanted} of the binary data, which has {len(binary)}")
             array = _from_bytes(binary[begin : begin + wanted], dtype, shape)
             begin += wanted
+        if SAMPLES in parameters:
+            if parameters[SAMPLES] is not True or array.dtype not in STEPS:
+                raise InputError(f"{where} is no samples: these are UINT8 or INT16, with `{SAMPLES}` true")
+            array = from_samples(array)
         found.append(Tensor(name, array))
     if begin != len(binary):
         raise InputError(f"the binary data has {len(binary)} bytes, of which tensors name {begin}")
@@ -315,7 +326,7 @@ def _has_only_numbers(data: list[Any]) -> bool:
 
 
 def _listed(
-    tensors: Sequence[Tensor | KeptTensor], binary: Sequence[bool]
+    tensors: Sequence[Tensor | KeptTensor], binary: Sequence[bool], *, samples: bool = False
 ) -> tuple[list[dict[str, Any]], tuple[memoryview, ...]]:
     listed: list[dict[str, Any]] = []
     parts: list[memoryview] = []
@@ -336,8 +347,12 @@ def _listed(
             raise InputError(f"tensor `{tensor.name}` is of type {array.dtype}, which the protocol has not")
         said: dict[str, Any] = {"name": tensor.name, "datatype": datatype, "shape": list(array.shape)}
         if as_bytes:
+            recorded = as_samples(array) if samples else None
+            if recorded is not None:
+                array, datatype = recorded, NAMES[recorded.dtype]
+                said["datatype"] = datatype
             flat = np.ascontiguousarray(array, TYPES[datatype]).reshape(-1)
-            said["parameters"] = {"binary_data_size": flat.nbytes}
+            said["parameters"] = {"binary_data_size": flat.nbytes} | ({} if recorded is None else {SAMPLES: True})
             parts.append(flat.view(np.uint8).data)
         else:
             if array.dtype.kind == "f" and not np.isfinite(array).all():

@@ -487,7 +487,7 @@ class Dispatcher:
             stage = frame.stages[planned_send.stage]
             known = frame.sends.get((planned_send.stage, planned_send.target))
             there = stage.resource == planned_send.target or (known is not None and known.state != "dropped")
-            if not there and stage.state not in ("cancelled", "failed"):
+            if not there and stage.state not in ("cancelled", "failed") and not stage.is_gone:
                 jobs.append(self._add_send(stage, planned_send))
         self._power.plan(frame, plan, jobs, self._now_us)
         for send in waiting:
@@ -503,7 +503,7 @@ class Dispatcher:
             for resource in [resource for resource in plan.uses if resource in self._lost]:
                 self._lose(resource, "")
         self._avoid(frame)
-        if self._links.falls:
+        if self._links.falls or self._remote:
             self._reroute(frame)
         self._finish(frame)
 
@@ -807,28 +807,39 @@ class Dispatcher:
         return Cut(self._links.out(self._now_us), self._remote, self._shunned)
 
     def _reroute(self, frame: Frame) -> None:
-        """See to it that what waits can have what it reads, or fail it."""
-        cut, settles = self._cut(), False
+        """See to it that what waits can have what it reads, or fail it.
+
+        What is taken elsewhere may be lacked where it was: that is looked at once more, as often as there are stages.
+        """
+        left = len(frame.stages)
+        while self._reroute_once(frame, gives_up=left <= 0):
+            left -= 1
+
+    def _reroute_once(self, frame: Frame, *, gives_up: bool) -> bool:
+        """Take each stage that lacks something to where it can have it, or that to it; `gives_up`: fail it. False where
+        there was none."""
+        cut, found = self._cut(), False
         for stage in tuple(frame.stages.values()):
             if stage.state != "waiting" or not stage.resource:
                 continue
             if not (lacks := lacking(stage, cut)):
                 self._send_anew(stage)
                 continue
-            settles = True
+            found = True
             error = self._why_lacking(lacks[0], stage.resource)
             is_remote = stage.resource in self._remote
-            if is_remote or not self._remote:
+            if not gives_up and (is_remote or not self._remote):
                 self._fetch_inputs(stage, error)
                 if self._move(stage, anew=True):
                     continue
-            if not is_remote:
+            if not gives_up and not is_remote:
                 for one in lacks:
                     self._rescue(one, error)
             if lacking(stage, cut):
                 self._end(stage, "failed", error)
-        if settles:
+        if found:
             self._settle(frame)
+        return found
 
     def _send_anew(self, stage: Stage) -> None:
         """See to it that what a stage reads is sent to it, where that was lost on its way."""
@@ -863,9 +874,9 @@ class Dispatcher:
             self._retry(stage, why, anew=True)
             return True
         stage.frame.open += 1
-        stage.end_us = max(stage.end_us, stage.start_us)
+        stage.is_gone = False
         self._retry(stage, why, anew=True)
-        stage.report, stage.is_gone = None, False
+        stage.report = None
         return True
 
     def _overdue(self, event: StageOverdue) -> None:
@@ -1162,6 +1173,8 @@ class Dispatcher:
         if stage.moved and not anew:
             return None
         suspects, cut = self.suspects(self._now_us), self._cut()
+        if not anew:  # Nobody looks after readers on servers that cannot be reached.
+            cut = replace(cut, remote=())
         others = sorted(stage.planned.others, key=lambda mode: mode.resource in suspects)
         if self._health.aside:
             others = [mode for mode in others if stage.in_mode(mode) not in self._health.aside]
@@ -1242,7 +1255,7 @@ class Dispatcher:
     def _ensure_send(self, stage: Stage, target: str, start_us: int) -> None:
         """See to it that the output of a stage gets to a processor where it is now read."""
         frame = stage.frame
-        if stage.resource == target or stage.state in ("cancelled", "failed"):
+        if stage.resource == target or stage.state in ("cancelled", "failed") or stage.is_gone:
             return
         known = frame.sends.get((stage.name, target))
         if known is not None and known.state != "dropped":

@@ -502,11 +502,12 @@ class Simulator:
         if self._noise is not None:
             noisy_us = self._noise(order.frame, order.stage, order.resource, lasts_us)
             lasts_us = whole(noisy_us, "noise")
-        end_us = self._faults.end_us(order.resource, now_us, lasts_us)
-        lasts_us = end_us - now_us
+        if self._faults is not NO_FAULTS:
+            lasts_us = self._faults.end_us(order.resource, now_us, lasts_us) - now_us
         if self._contention is not None:
             self._contend(self._contention, _Contended(order, now_us, report, failure), lasts_us)
             return
+        end_us = now_us + lasts_us
         limit_us = order.limit_us
         if limit_us is not None and lasts_us > limit_us:
             self._later(StageOverdue(now_us + limit_us, order.frame, order.stage, order.attempt, limit_us))

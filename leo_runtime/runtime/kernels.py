@@ -446,6 +446,8 @@ class Kernels:
             kernel, watch = self._load(stage, resource, variant, lane), WallClock()
             if (stage, resource, variant, lane) in self._taken_over:  # It has run, and may be running now.
                 continue
+            if lane and isinstance(kernel.kernel, Askable):  # There is nothing of its own that could be slow at first.
+                continue
             self._warm(stage, variant, kernel)
             self.warmed_us[stage, resource, variant] = watch.now_us()
 

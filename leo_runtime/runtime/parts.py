@@ -13,7 +13,7 @@ from leo_runtime.clock import Clock, WallClock
 from leo_runtime.dispatch.dispatcher import Dispatcher
 from leo_runtime.dispatch.driver import Driver
 from leo_runtime.dispatch.executor import Executor
-from leo_runtime.dispatch.faults import FaultPlan
+from leo_runtime.dispatch.faults import NO_FAULTS, FaultPlan
 from leo_runtime.dispatch.memory import Room
 from leo_runtime.dispatch.simulator import Noise, Simulator, seeded_noise
 from leo_runtime.documents.faults import Fault
@@ -115,7 +115,7 @@ def virtual_parts(
             lasts_us=flights.profiled_us if options.adapt or profile.contention.expected_ppm() else None,
             probe=flights.probe,
             slowdowns_ppm=profile.contention.slowdowns_ppm(),
-            faults=FaultPlan(faults),
+            faults=FaultPlan(faults) if faults else NO_FAULTS,
             courses={} if network is None else network.courses,
             heard=watch.heard,
         )

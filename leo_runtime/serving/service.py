@@ -19,6 +19,7 @@ from leo_runtime.backend.open_inference import (
     BINARY,
     JSON_LENGTH,
     KEPT,
+    SAMPLES,
     KeptTensor,
     Message,
     Request,
@@ -170,7 +171,7 @@ class Service:
     def _shown(self, path: tuple[str, ...]) -> Reply:
         match path:
             case ("v2",) | ("v2", ""):
-                extensions = [BINARY, STAGES, KEPT]
+                extensions = [BINARY, STAGES, KEPT, SAMPLES]
                 return _json({"name": self._name, "version": VERSION, "extensions": extensions})
             case ("v2", "health", "live"):
                 return _json({"live": True})

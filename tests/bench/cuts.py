@@ -24,7 +24,7 @@ import argparse
 import os
 import sys
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import takewhile
 from pathlib import Path
 from statistics import median
@@ -110,7 +110,7 @@ NETWORK_KNOWN: dict[str, NetworkKnown] = {"estimated": "estimated"}
 def ran(pipeline: Pipeline, way: str, aim: str, trace: Trace, wanted: Wanted, frames: int) -> Ran:
     """A pipeline over a trace."""
     solver, bits = WAYS[way]
-    asked = Wanted(**{**{name: getattr(wanted, name) for name in wanted.__slots__}, "bits": bits})
+    asked = replace(wanted, bits=bits)
     hardware = machine(SERVER)
     workload = workload_of([pipeline], asked).model_copy(update={"objective": OBJECTIVES[aim]})
     lasts_us = (frames + 1) * asked.period_us - 1

@@ -1,11 +1,14 @@
 """A run through faults that are drawn from a seed: in virtual time, and in real time with workers killed and stopped.
 
-    python tests/bench/faults.py [--frames N] [--seconds N] [--seed N] [--only NAME]
+    python tests/bench/faults.py [--frames N] [--cut N] [--seconds N] [--seed N] [--only NAME]
 
 A tenth of so many frames submitted in virtual time, then so many by sources that are fed (`tests/faults.py` has the
 kinds of faults), then so many seconds of real time (`tests/live_faults.py`). Every frame ends once; none is late or
 fails but while a fault lasts and a second after it; what is none of a fault's business goes on in time; and from its
 second tenth to its last a run of 100,000 frames takes 2 % more memory at most.
+
+Before that `--cut` frames on a device and a server over two radios, whose links fall and flap, and whose server dies,
+or is slow or silent (`tests/cut_runs.py`): none may fail or be late, and the ledger is held to the plain one.
 """
 
 import argparse
@@ -16,6 +19,7 @@ from statistics import mean
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
+from cut_runs import CutRun
 from faults import KINDS, Judge, Run
 from live_faults import KINDS as LIVE_KINDS
 from live_faults import LiveRun
@@ -39,11 +43,19 @@ def main() -> None:
     """Both runs."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--frames", type=int, default=MEASURED_FRAMES)
+    parser.add_argument("--cut", type=int, default=20_000)
     parser.add_argument("--seconds", type=float, default=300.0)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--only", choices=[kind.name for kind in (*KINDS, *LIVE_KINDS)], help="one kind of fault")
     asked = parser.parse_args()
     only = [asked.only] if asked.only else []
+    if asked.cut and not only:
+        cut = CutRun(asked.seed, asked.cut)
+        print(f"{asked.cut} frames through {cut.faults} faults of links and servers: {dict(cut.outcomes)}")
+        print(f"  {cut.lost} transfers lost, {cut.again} runs given up, {cut.placed_there} frames computed there")
+        if cut.problems:
+            print(*cut.problems[:20], sep="\n")
+            sys.exit(f"{len(cut.problems)} problems")
     if asked.frames and (not only or any(kind.name in only for kind in KINDS)):
         submitted = Run(asked.seed, only, feeds=False)
         submitted.go(asked.frames // 10)

@@ -8,9 +8,9 @@ started again, and the link is cut, so that connections break or are silent. Eac
 machine alone.
 
 Claims: the link is as it should be; no answer is lost, and each is the local one, label by label and, by the same
-variants, bit by bit; after each fault the server is in service again within as long as that had lasted, and three
-seconds; the rate of the link is thought to be what it is, within 20 % in the median. Exits with 1 where one fails. Runs
-last 15 s, as many as make up the seconds asked for.
+variants, bit by bit; after a fault the server is in service again within three seconds in the median, and ten at most
+(what is lost again and again is asked more and more rarely); the rate of the link is thought to be what it is, within
+20 % in the median. Exits with 1 where one fails. Runs last 15 s, as many as make up the seconds asked for.
 
 On a machine that is busy frames may be skipped, since nothing of them could start in time. That says nothing of the
 link; a run of each workload without a server is there to compare with, unless few seconds are asked for.
@@ -52,6 +52,8 @@ LATENCY_US = 10_000
 """Each way: no trace tells of it."""
 SAID_BYTES_PER_S = 625_000
 """What the hardware document says of the link, whatever it does: plans go by what is seen of it."""
+FAST = Rates.steady(12_500_000)
+"""Of a link by which all is made ready."""
 RUN_S = 15
 ENOUGH_RUNS = 4
 """Of fewer there is nothing to compare with."""
@@ -64,8 +66,8 @@ RATE_WITHIN, ROUND_TRIP_WITHIN_MS = 0.15, 10.0
 """How far the link may be off, on a machine that is busy."""
 RATE_OFF = 0.2
 """In the median, whenever something was seen of the link."""
-BACK_WITHIN_US = 3_000_000
-"""After a fault, beside as long as that has lasted."""
+BACK_USUALLY_US, BACK_WITHIN_US = 3_000_000, 10_000_000
+"""After a fault: in the median, and at most."""
 
 
 @dataclass(frozen=True)
@@ -103,16 +105,16 @@ def _measured(path: Path, lasts_us: int) -> tuple[LinkSample, ...]:
 
 
 class _Kept(KeptFrames):
-    """Keeps all frames, and begins the link's time with the run's."""
+    """Keeps all frames, and begins the link's trace with the run: until then the link was fast."""
 
-    def __init__(self, link: ShapedLink) -> None:
+    def __init__(self, link: ShapedLink, rates: Rates) -> None:
         super().__init__()
-        self._link = link
+        self._link, self._rates = link, rates
 
     def begin(self, begun: Replay, /) -> None:
         """It begins."""
         super().begin(begun)
-        self._link.begin()
+        self._link.begin(self._rates)
 
 
 @dataclass(frozen=True)
@@ -140,12 +142,11 @@ class Case:
 
     def run(self, trace: Trace, seed: int) -> tuple[Came, list[Fault], list[float]]:
         """It, split, in real time; with the faults, and how far off the link was from what was thought of it."""
-        rates = trace.rates
         with (
             ServerProcess(self.workload) as server,
-            ShapedLink(server.address, up=rates, latency_us=LATENCY_US) as link,
+            ShapedLink(server.address, up=FAST, latency_us=LATENCY_US) as link,
         ):
-            kept = _Kept(link)
+            kept = _Kept(link, trace.rates)
             machine = split(link.url, latency_us=LATENCY_US, bytes_per_s=SAID_BYTES_PER_S)
             runtime = self._live(machine, as_fast_there(self.profile))
             with (
@@ -260,7 +261,7 @@ def main() -> int:
     for line, is_good in recoveries(faults):
         print(line)
         good &= is_good
-    off = median(rate_off) if rate_off else 0.0
+    off = median(map(abs, rate_off)) if rate_off else 0.0
     print(f"rates as they were thought to be: {off:.0%} off in the median of {len(rate_off)}")
     good &= off <= RATE_OFF
     print("all as claimed" if good else "NOT as claimed")
@@ -286,12 +287,10 @@ def recoveries(faults: Sequence[Fault]) -> Iterator[tuple[str, bool]]:
         if not ended:
             continue
         after_us = sorted((one.back_us or 0) - one.until_us for one in ended)
-        slow = [one for one in ended if (one.back_us or 0) - one.until_us > one.lasted_us + BACK_WITHIN_US]
         yield (
             f"{kind}: {len(ended)} times, for {median(one.lasted_us for one in ended) / 1e6:.1f} s in the median; "
-            f"in service again after {median(after_us) / 1e6:.2f} s in the median, {after_us[-1] / 1e6:.2f} s at most"
-            + (f"; {len(slow)} TOO LATE" if slow else ""),
-            not slow,
+            f"in service again after {median(after_us) / 1e6:.2f} s in the median, {after_us[-1] / 1e6:.2f} s at most",
+            median(after_us) <= BACK_USUALLY_US and after_us[-1] <= BACK_WITHIN_US,
         )
 
 

@@ -26,6 +26,7 @@ from leo_runtime.backend.open_inference import (
     JSON_LENGTH,
     KEPT,
     MOST_FORGOTTEN,
+    SAMPLES,
     Asked,
     KeptTensor,
     Tensor,
@@ -83,6 +84,7 @@ class RemoteBackend:
         lists_bytes = place.is_grpc or BINARY in extensions
         self._binary = options.binary if options.binary is not None else lists_bytes
         self.keeps = KEPT in extensions and self._knows_stages and self._binary and not place.is_grpc
+        self._takes_samples = SAMPLES in extensions and not place.is_grpc
         self._unneeded: deque[str] = deque(maxlen=MOST_UNNEEDED)
         """Ids of what the server keeps and nobody needs: it is told with the next request."""
         self.driver = printable(f"{said.get('name', 'server')} {said.get('version', '')}".strip()[:200])
@@ -170,7 +172,12 @@ class RemoteBackend:
         request_id = self.new_id() if self._knows_stages else ""
         try:
             message = request_message(
-                inputs, outputs, binary=self._binary, request_id=request_id, forget=self._no_longer_needed()
+                inputs,
+                outputs,
+                binary=self._binary,
+                request_id=request_id,
+                forget=self._no_longer_needed(),
+                samples=self._takes_samples,
             )
         except InputError as error:
             raise KernelError(f"{what}: it cannot be sent ({error})", hint=error.hint) from None
