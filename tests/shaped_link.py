@@ -142,10 +142,11 @@ class ShapedLink:
         """The time that rates go by."""
         return (self._loop.time() - self._begun_s) * 1e6
 
-    def begin(self) -> None:
-        """Their time begins now."""
+    def begin(self, rates: Rates) -> None:
+        """From now on it has these, both ways, and their time begins."""
         self._begun_s = self._loop.time()
-        self.up.free_us = self.down.free_us = 0.0
+        for way in (self.up, self.down):
+            way.rates, way.free_us = rates, 0.0
 
     def cut(self, kind: Cut) -> None:
         """Break it."""

@@ -52,6 +52,8 @@ LATENCY_US = 10_000
 """Each way: no trace tells of it."""
 SAID_BYTES_PER_S = 625_000
 """What the hardware document says of the link, whatever it does: plans go by what is seen of it."""
+FAST = Rates.steady(12_500_000)
+"""Of a link by which all is made ready."""
 RUN_S = 15
 ENOUGH_RUNS = 4
 """Of fewer there is nothing to compare with."""
@@ -103,16 +105,16 @@ def _measured(path: Path, lasts_us: int) -> tuple[LinkSample, ...]:
 
 
 class _Kept(KeptFrames):
-    """Keeps all frames, and begins the link's time with the run's."""
+    """Keeps all frames, and begins the link's trace with the run: until then the link was fast."""
 
-    def __init__(self, link: ShapedLink) -> None:
+    def __init__(self, link: ShapedLink, rates: Rates) -> None:
         super().__init__()
-        self._link = link
+        self._link, self._rates = link, rates
 
     def begin(self, begun: Replay, /) -> None:
         """It begins."""
         super().begin(begun)
-        self._link.begin()
+        self._link.begin(self._rates)
 
 
 @dataclass(frozen=True)
@@ -140,12 +142,11 @@ class Case:
 
     def run(self, trace: Trace, seed: int) -> tuple[Came, list[Fault], list[float]]:
         """It, split, in real time; with the faults, and how far off the link was from what was thought of it."""
-        rates = trace.rates
         with (
             ServerProcess(self.workload) as server,
-            ShapedLink(server.address, up=rates, latency_us=LATENCY_US) as link,
+            ShapedLink(server.address, up=FAST, latency_us=LATENCY_US) as link,
         ):
-            kept = _Kept(link)
+            kept = _Kept(link, trace.rates)
             machine = split(link.url, latency_us=LATENCY_US, bytes_per_s=SAID_BYTES_PER_S)
             runtime = self._live(machine, as_fast_there(self.profile))
             with (
