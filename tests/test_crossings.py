@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing
+from contextlib import closing, contextmanager
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ import pytest
 
 from leo_runtime.backend import Backend, Kernel, registry
 from leo_runtime.backend.keeping import ForgottenError, KeptArray, KeptRun, KeptValue, Passed
+from leo_runtime.backend.transfers import SilentError, StrangerError
 from leo_runtime.documents.binding import BoundStage
 from leo_runtime.documents.hardware import Hardware, Processor
 from leo_runtime.documents.profile import Profile
@@ -19,7 +21,7 @@ from leo_runtime.documents.workload import Workload
 from leo_runtime.errors import DeviceUnavailableError, KernelError
 from leo_runtime.frame.records import FrameResult
 from leo_runtime.runtime.runtime import Runtime
-from servers import PATIENCE_S, serving, write_workload
+from servers import PATIENCE_S, free_port, serving, write_workload
 
 SMALL, LARGE = 100, 20_000
 """Samples: 400 bytes go along with their request, 80,000 are a transfer of their own."""
@@ -210,6 +212,12 @@ def why_lost(runtime: Runtime) -> str:
     return cloud.last_reason
 
 
+def fates(runtime: Runtime) -> set[str]:
+    """What became of the transfers that failed last, also where that is long over."""
+    runtime.links()  # So all that is over by now is noted.
+    return set(runtime._watch.avoided(0).values())
+
+
 def test_what_is_there_is_named_and_forgotten_when_the_frame_ends(tmp_path: Path, server: Server) -> None:
     of, given = workload(tmp_path, LARGE), windows(LARGE, 2)
     with live(of, server, "louder", "level") as runtime:
@@ -320,3 +328,81 @@ def test_a_transfer_that_lasts_keeps_nobody_else_waiting(tmp_path: Path, server:
         goes_on.set()
         (result,) = runtime.drain(PATIENCE_S)
         assert result.frame == frame and result.graphs[0].outcome == "done"
+
+
+@pytest.mark.parametrize(
+    ("error", "fate"),
+    [
+        (DeviceUnavailableError("it fell silent, and hung up"), "lost"),
+        (SilentError("nothing came"), "silent"),
+        (StrangerError("somebody else"), "wrong"),
+    ],
+)
+def test_what_became_of_a_transfer_is_told_by_the_kind_of_error(
+    tmp_path: Path, server: Server, error: DeviceUnavailableError, fate: str
+) -> None:
+    of, given = workload(tmp_path, LARGE), windows(LARGE, 1)
+
+    def breaks(what: str) -> None:
+        raise error
+
+    server.before = breaks
+    with live(of, server, "louder", "level") as runtime:
+        results = run(runtime, given)
+        assert fates(runtime) == {fate}
+    assert levels(results) == local(of, given)
+
+
+@contextmanager
+def network_with_a_login(port: int, status: int, page: bytes) -> Iterator[None]:
+    """It lets everybody connect, and answers in the place of whom they meant."""
+
+    class Portal(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_GET(self) -> None:
+            self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            self.send_response(status)
+            self.send_header("Location", "http://login.example/")
+            self.send_header("Content-Type", "text/html")
+            self.send_header("Content-Length", str(len(page)))
+            self.send_header("Connection", "close")
+            self.end_headers()
+            self.wfile.write(page)
+
+        do_POST = do_GET  # noqa: N815
+
+        def log_message(self, *_: object) -> None:
+            """It says nothing."""
+
+    with HTTPServer(("127.0.0.1", port), Portal) as portal:
+        thread = threading.Thread(target=portal.serve_forever, args=(0.01,))
+        thread.start()
+        yield
+        portal.shutdown()
+        thread.join(PATIENCE_S)
+
+
+@pytest.mark.parametrize("samples", [SMALL, LARGE])
+@pytest.mark.parametrize(
+    ("status", "page"),
+    [(200, b"\xef\xbb\xbf\n<!doctype html><title>Welcome</title>"), (302, b""), (511, b"<html>log in</html>")],
+)
+def test_a_network_that_wants_a_login_is_told_from_the_server(
+    tmp_path: Path, samples: int, status: int, page: bytes
+) -> None:
+    of, given, port = workload(tmp_path, samples), windows(samples, 2), free_port()
+    with (
+        serving(of, port=port) as one,
+        Runtime.live(of, machine(url=one.url), profile("louder", "level")) as runtime,
+    ):
+        results = run(runtime, given[:1])
+        assert ("louder", "cloud") in placed(results)
+        one.server.stop(PATIENCE_S)
+        with network_with_a_login(port, status, page):
+            results += run(runtime, given[1:])
+        assert fates(runtime) == {"wrong"}
+        (up, *_) = runtime.links()
+        assert up.failed == 1
+        assert "something before it" in why_lost(runtime)
+    assert levels(results) == local(of, given)

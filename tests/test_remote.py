@@ -192,7 +192,7 @@ def test_a_server_that_comes_later_is_waited_for(workload: Workload) -> None:
     ("given", "says"),
     [
         (b"", "hung up"),
-        (b"SSH-2.0-OpenSSH_9.2\r\n", "cannot be reached, or hung up"),
+        (b"SSH-2.0-OpenSSH_9.2\r\n", "does not speak HTTP"),
         (b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello", "does not speak the Open Inference Protocol v2"),
         (b"HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\nhello", "hung up"),
         (b"HTTP/1.1 200 OK\r\nContent-Length: 500000000\r\n\r\n", "answered 500000000 bytes, 1048576 at most"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Literal
 
+from leo_runtime.errors import DeviceUnavailableError
 from leo_runtime.frozen import dataclass
 
 Fate = Literal["there", "lost", "silent", "wrong"]
@@ -34,6 +35,24 @@ class TransferSeen:
     fate: Fate = "there"
     is_probe: bool = False
     """It was sent to be seen alone."""
+
+
+class SilentError(DeviceUnavailableError):
+    """No answer came for as long as it was waited for."""
+
+
+class StrangerError(DeviceUnavailableError):
+    """What answered is not the server."""
+
+
+def fate_of(error: DeviceUnavailableError) -> Fate:
+    """What became of a transfer that ended so."""
+    match error:
+        case SilentError():
+            return "silent"
+        case StrangerError():
+            return "wrong"
+    return "lost"
 
 
 TransferHeard = Callable[[TransferSeen], None]

@@ -22,7 +22,7 @@ from leo_runtime.backend.keeping import (
     Passed,
     There,
 )
-from leo_runtime.backend.transfers import Fate, TransferHeard, TransferSeen
+from leo_runtime.backend.transfers import TransferHeard, TransferSeen, fate_of
 from leo_runtime.dispatch.driver import Broken
 from leo_runtime.dispatch.events import RunStage, SendOutput
 from leo_runtime.documents.workload import TaskGraph
@@ -129,8 +129,7 @@ class Crossings:
         try:
             yield tell
         except DeviceUnavailableError as error:
-            fate: Fate = "silent" if "silent" in str(error) else "lost"
-            heard(TransferSeen(source, target, 0, began_us, now_us() - began_us, fate=fate))
+            heard(TransferSeen(source, target, 0, began_us, now_us() - began_us, fate=fate_of(error)))
             raise
 
     def run(

@@ -17,7 +17,7 @@ import numpy as np
 from leo_backends.checked import require_inputs
 from leo_backends.remote.grpc_pool import GrpcPool
 from leo_backends.remote.options import options_of, place_of
-from leo_backends.remote.pool import SPARE_BYTES, Answer, Call, Pool
+from leo_backends.remote.pool import SPARE_BYTES, Answer, Call, Pool, require_own
 from leo_runtime.back_off import wait_us
 from leo_runtime.backend import DeviceRun, Kernel
 from leo_runtime.backend.keeping import ForgottenError, KeptArray, KeptRun, KeptValue, Passed
@@ -196,6 +196,7 @@ class RemoteBackend:
             once=once,
             most_us=most_us,
         )
+        require_own(self._pool.url, answer)
         if answer.status == GONE and self.keeps:
             raise ForgottenError(str(self._pool.refused(answer, what)))
         if answer.status != 200:

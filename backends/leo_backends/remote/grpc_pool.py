@@ -18,6 +18,7 @@ from leo_backends.remote.options import Place
 from leo_backends.remote.pool import SPARE_BYTES, Answer, Call, number_of, refused, unavailable
 from leo_runtime.backend import inference_messages as messages
 from leo_runtime.backend.protobuf_wire import decode, encode
+from leo_runtime.backend.transfers import StrangerError
 from leo_runtime.clock import WallClock
 from leo_runtime.errors import DeviceUnavailableError, InputError, KernelError, LeoError, MissingExtraError
 
@@ -206,7 +207,7 @@ class GrpcPool:
     def _unavailable(self, error: Exception) -> DeviceUnavailableError:
         why = str(error)
         if "CERTIFICATE_VERIFY_FAILED" in why:
-            return DeviceUnavailableError(
+            return StrangerError(
                 f"the server {self.url} shows a certificate that is not trusted",
                 hint="name the certificate that signed it in the processor's options: ca_file",
             )

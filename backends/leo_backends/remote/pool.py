@@ -22,12 +22,15 @@ from typing import Any, cast
 
 from leo_backends.remote.options import Place
 from leo_runtime.backend.open_inference import JSON_LENGTH, read_json
+from leo_runtime.backend.transfers import SilentError, StrangerError
 from leo_runtime.clock import WallClock
 from leo_runtime.errors import DeviceUnavailableError, InputError, KernelError, LeoError, printable
 
 MOST_IDLE = 16
 LAST_WORDS_S = 0.2
 """How long a server that takes no more of a request is listened to."""
+NETWORK_LOGIN = 511
+"""The status for a network that wants a login (RFC 6585)."""
 SPARE_BYTES = 1 << 16
 """More than the outputs that an answer may have, for its JSON."""
 
@@ -330,10 +333,25 @@ def refused(url: str, answer: Answer, what: str) -> LeoError:
     return KernelError(f"{what}: the server {url} answered {answer.status} ({reason})", hint=hint)
 
 
+def require_own(url: str, answer: Answer) -> None:
+    """Raise `StrangerError` for an answer that a network gives in the server's place: to log in first, as hotels' do.
+
+    It sends elsewhere, or has a page for people. Servers answer JSON, or that and bytes, and pages of 4xx and 5xx are
+    of proxies before them.
+    """
+    has_page = 200 <= answer.status < 300 and answer.body.removeprefix(b"\xef\xbb\xbf").lstrip().startswith(b"<")
+    if has_page or 300 <= answer.status < 400 or answer.status == NETWORK_LOGIN:
+        what = "a page" if has_page else answer.status
+        raise StrangerError(
+            f"not the server {url} answered, but something before it ({what})",
+            hint="log in to the network there, or use another",
+        )
+
+
 def unavailable(place: Place, error: BaseException) -> DeviceUnavailableError:
     """Why the server cannot be used now, in words."""
     if isinstance(error, ssl.SSLCertVerificationError):
-        return DeviceUnavailableError(
+        return StrangerError(
             f"the server {place.url} shows a certificate that is not trusted ({error.verify_message})",
             hint="name the certificate that signed it in the processor's options: ca_file",
         )
@@ -343,11 +361,13 @@ def unavailable(place: Place, error: BaseException) -> DeviceUnavailableError:
             hint="does it speak TLS there? Without, its URL begins with http://",
         )
     if isinstance(error, TimeoutError):
-        return DeviceUnavailableError(
+        return SilentError(
             f"the server {place.url} was silent for too long (connect_timeout_s {place.connect_timeout_s:g}, "
             f"timeout_s {place.timeout_s:g})",
             hint="look at the network and at what the server does",
         )
+    if isinstance(error, http.client.BadStatusLine) and not isinstance(error, ConnectionError):
+        return StrangerError(f"what answers at {place.url} does not speak HTTP", hint="is that the right port?")
     why = getattr(error, "strerror", None) or str(error) or type(error).__name__
     return DeviceUnavailableError(
         f"the server {place.url} cannot be reached, or hung up ({printable(str(why))[:200]})",
