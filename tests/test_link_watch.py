@@ -102,6 +102,29 @@ def test_what_did_not_get_there_is_counted_and_says_nothing_of_the_rate() -> Non
     watch.heard(up(0, 9_000_000, fate="silent"))
     (known,) = watch.known(10 * SECOND)
     assert (known.transfers, known.failed, known.bytes_per_s) == (1, 1, 1_000_000)
+    assert 0 < known.least_loss_ppm < known.loss_ppm < 200_000 < known.most_loss_ppm
+
+
+def test_of_a_way_that_loses_some_plans_take_the_time_of_all_that_are_sent() -> None:
+    """Every fifth is lost on the way there: five are sent for four that get there, and the way back is as it was."""
+    losing, steady = LinkWatch(machine()), LinkWatch(machine())
+    for number in range(60):
+        began_us = number * 12 * SECOND  # Longer than it is left alone for.
+        losing.heard(up(began_us, 70_000, fate="lost" if number % 5 == 4 else "there"))
+        steady.heard(up(began_us, 70_000))
+    now_us = 60 * 12 * SECOND
+    (known, *_), (same, *_) = losing.known(now_us), steady.known(now_us)
+    share = known.loss_ppm / 1e6
+    assert 0.1 < share < 0.25
+    assert same.loss_ppm == 0 and same.bytes_per_s == pytest.approx(known.bytes_per_s, rel=0.1), "the rate is another"
+    lossy, well = losing.now(now_us), steady.now(now_us)
+    (there, lossy_there), (back, lossy_back) = (
+        (well[ends], lossy[ends]) for ends in (("cpu", "cloud"), ("cloud", "cpu"))
+    )
+    assert there is not None and lossy_there is not None and there[1] is not None and lossy_there[1] is not None
+    assert lossy_there[1] / there[1] == pytest.approx(1 - share, rel=0.1)
+    assert lossy_there[0] / there[0] == pytest.approx(1 / (1 - share), rel=0.1)
+    assert lossy_back == back
 
 
 @pytest.mark.parametrize("fate", ["lost", "silent", "wrong"])

@@ -57,7 +57,7 @@ def test_the_table_says_it(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main([*RUN, *OPTIONS]) == 0
     text = capsys.readouterr().out
     header = next(line for line in text.splitlines() if line.startswith("link "))
-    assert "Mbit/s  four of five" in header
+    assert "loss %  at most  Mbit/s  four of five" in header
     assert any(line.startswith("cpu -> cloud-lte") for line in text.splitlines())
 
 

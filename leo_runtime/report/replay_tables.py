@@ -50,7 +50,20 @@ def _sum_of(cells: Sequence[object]) -> object:
     return sum(figures) if figures else "-"
 
 
-LINK_HEADER = ("link", "sent", "lost", "Mbit/s", "four of five", "ms", "rate off %", "90 %", "time off %", "90 % ")
+LINK_HEADER = (
+    "link",
+    "sent",
+    "lost",
+    "loss %",
+    "at most",
+    "Mbit/s",
+    "four of five",
+    "ms",
+    "rate off %",
+    "90 %",
+    "time off %",
+    "90 % ",
+)
 
 
 def link_row(one: LinkKnown) -> tuple[str, ...]:
@@ -62,6 +75,8 @@ def link_row(one: LinkKnown) -> tuple[str, ...]:
         f"{one.source} -> {one.target}",
         str(one.transfers),
         str(one.failed),
+        number(one.loss_ppm / 10_000, 1),
+        number(one.most_loss_ppm / 10_000, 1),
         rates[0],
         f"{rates[1]} to {rates[2]}",
         number(one.latency_us / 1000, 1),

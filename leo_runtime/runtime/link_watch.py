@@ -9,6 +9,9 @@ In real time a way on which something was lost, was not answered, or was answere
 asks for a login first, is not used for a while, and ever longer where that happens again and again
 (`leo_runtime.dispatch.links`, which virtual time has from its dispatcher).
 
+What share of a link's transfers was lost of late (`link_loss`) makes it dearer: with a fifth lost, one is sent five
+times for four that get there, so plans take the time of each, and with it the radio's, as a quarter longer.
+
 Of what is likely plans take the middle. By its bad end somewhat fewer answers would be late, for more energy: who plans
 so leaves a link sooner, sees nothing of it any more, and comes back later (`tests/bench/estimates.py` has both).
 """
@@ -28,6 +31,7 @@ from leo_runtime.frame.conditions import LinkNow
 from leo_runtime.frame.link_course import Network
 from leo_runtime.frozen import dataclass
 from leo_runtime.runtime.link_estimate import PathEstimate, observe
+from leo_runtime.runtime.link_loss import LossEstimate, counted
 
 LEAST_STEP = 0.1
 """What plans go by changes by a tenth at least."""
@@ -72,6 +76,11 @@ class LinkKnown:
     such transfers after the first."""
     time_off_ppm: tuple[int, int] | None
     """The same of how long transfers took, with their round trip."""
+    loss_ppm: int = 0
+    """Of all transfers, what share does not get there, as it is thought now. Logs of before it was say none."""
+    least_loss_ppm: int = 0
+    most_loss_ppm: int = 0
+    """Within these four times of five."""
 
 
 @dataclass(slots=True)
@@ -84,6 +93,7 @@ class _Way:
     path: _Path
     transfers: int = 0
     failed: int = 0
+    loss: LossEstimate = LossEstimate()
     rate_off: _Off = field(default_factory=lambda: _Off())
     time_off: _Off = field(default_factory=lambda: _Off())
     used: tuple[float, float] | None = None
@@ -201,6 +211,7 @@ class LinkWatch:
             seen = heapq.heappop(self._to_come)[2]
             way = self._ways[seen.source, seen.target]
             way.transfers += 1
+            way.loss = counted(way.loss, seen.fate != "there", seen.began_us + seen.took_us)
             if seen.fate == "there":
                 way.path.estimate = observe(way.path.estimate, way.number, seen)
                 if seen.server_us:
@@ -229,7 +240,8 @@ class LinkWatch:
         """What plans go by: as before, while that is likely."""
         thought = way.path.estimate.at(now_us)
         spread = thought.rate_spread(way.number)
-        trip, rate = log(thought.trip_us), log(thought.bytes_per_s(way.number)) - CAUTION * spread
+        again = -log(1.0 - way.loss.at(now_us).share)  # How often one is sent until it is there.
+        trip, rate = log(thought.trip_us) + again, log(thought.bytes_per_s(way.number)) - CAUTION * spread - again
         if way.used is None:
             way.used = trip, rate
         trip = _kept(way.used[0], trip, thought.trip_spread)
@@ -254,6 +266,8 @@ def _known(way: _Way, now_us: int) -> LinkKnown:
     thought = way.path.estimate.at(now_us)
     least, most = thought.rate_within(way.number, 1.28)
     share = way.path.outward_share if way.number == 0 else 1.0 - way.path.outward_share
+    loss = way.loss.at(now_us)
+    least_loss, most_loss = loss.within(1.28)
     return LinkKnown(
         way.link.source,
         way.link.target,
@@ -265,6 +279,7 @@ def _known(way: _Way, now_us: int) -> LinkKnown:
         round(share * thought.trip_us),
         way.rate_off.parts_ppm(),
         way.time_off.parts_ppm(),
+        *(round(part * 1e6) for part in (loss.share, least_loss, most_loss)),
     )
 
 
