@@ -680,14 +680,16 @@ def test_frames_of_threads_that_feed_in_real_time_are_neither_lost_nor_repeated(
         taken: list[int] = []
         begun = threading.Barrier(3)
 
-        def feeds(stream: str, chunk: Callable[[int], np.ndarray], chunks: int) -> None:
+        def feeds(stream: str, chunk: Callable[[int], np.ndarray], chunks: int, each_us: int) -> None:
             begun.wait(20)
-            for number in range(chunks):
-                taken.extend(runtime.feed(stream, chunk(number)))
+            for number in range(
+                chunks
+            ):  # By a clock of the device's own: by ours a machine that is busy loses samples.
+                taken.extend(runtime.feed(stream, chunk(number), at_us=(number + 1) * each_us))
 
         sources = [
-            threading.Thread(target=feeds, args=("mic", lambda n: sound(800, 800 * n), 60)),
-            threading.Thread(target=feeds, args=("watch", lambda _n: steps(1), 30)),
+            threading.Thread(target=feeds, args=("mic", lambda n: sound(800, 800 * n), 60, 50_000)),
+            threading.Thread(target=feeds, args=("watch", lambda _n: steps(1), 30, 100_000)),
         ]
         for source in sources:
             source.start()

@@ -346,7 +346,17 @@ def test_a_request_has_a_field_for_every_argument(name):
 
 def test_every_file_of_a_command_is_a_command():
     files = {path.stem for path in Path(cli.__file__).parent.joinpath("command").glob("*.py")}
-    assert files == {*cli.COMMANDS, "__init__", "given", "parser", "resume", "run_files", "shared", "what_if"}
+    assert files == {
+        *cli.COMMANDS,
+        "__init__",
+        "given",
+        "parser",
+        "resume",
+        "run_files",
+        "shared",
+        "study_shown",
+        "what_if",
+    }
 
 
 def test_help_imports_nothing_that_takes_long():
