@@ -404,5 +404,5 @@ def test_a_network_that_wants_a_login_is_told_from_the_server(
         assert fates(runtime) == {"wrong"}
         (up, *_) = runtime.links()
         assert up.failed == 1
-        assert "something before it" in why_lost(runtime)
+        assert "does not speak the Open Inference Protocol" in why_lost(runtime)
     assert levels(results) == local(of, given)
