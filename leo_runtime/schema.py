@@ -175,7 +175,8 @@ class Document(Value):
             # By way of JSON text, so that an array becomes a tuple while every other type stays strict.
             text = json.dumps(data)
         except (TypeError, ValueError, RecursionError) as error:
-            raise DocumentError(source, f"a value that JSON has no form for ({error})") from None
+            says = f"a value that JSON has no form for ({error})"
+            raise DocumentError(source, says, _place_of_none(data)) from None
         try:
             return cls.model_validate_json(text)
         except ValidationError as error:
@@ -243,6 +244,22 @@ def write_content(path: Path, content: bytes) -> None:
         write_whole(path, content)
     except OSError as error:
         raise InputError(f"{path}: cannot be written ({error.strerror or error})", hint="write elsewhere") from None
+
+
+def _place_of_none(data: object, path: str = "$") -> str:
+    """Where in plain values the first one is that JSON has no form for, such as a date of TOML; else the path."""
+    if isinstance(data, dict):
+        inner = [(f"{path}.{key}", value) for key, value in data.items()]
+    elif isinstance(data, list | tuple):
+        inner = [(f"{path}[{at}]", value) for at, value in enumerate(data)]
+    else:
+        return path
+    for place, value in inner:
+        try:
+            json.dumps(value)
+        except (TypeError, ValueError, RecursionError):
+            return _place_of_none(value, place)
+    return path
 
 
 def _text(given: str | bytes, source: str) -> str:
