@@ -180,8 +180,8 @@ class Watch:
 
     def __init__(self, runtime: Runtime, link: ShapedLink) -> None:
         """The link is whole, or nothing is seen of it."""
-        self.rate_off: list[float] = []
-        """By how much of it an estimate was above the rate of then, or below."""
+        self.rate_off: list[tuple[int, float]] = []
+        """When an estimate was looked at, and by how much of it it was above the rate of then, or below."""
         self._runtime, self._link = runtime, link
         self._clock, self._ends = WallClock(), threading.Event()
         self._thread = threading.Thread(target=self._run, name="watch")
@@ -205,7 +205,7 @@ class Watch:
                 if really is None or there == known.transfers - known.failed or 10 * takes_us < 2 * way.latency_us:
                     continue
                 seen[known.target] = known.transfers - known.failed, way.carried_bytes
-                self.rate_off.append(known.bytes_per_s / really - 1)
+                self.rate_off.append((self._runtime.now_us, known.bytes_per_s / really - 1))
 
 
 @dataclass(frozen=True)

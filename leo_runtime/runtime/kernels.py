@@ -8,10 +8,7 @@ lanes and results share it: outputs are copied as they are taken from a kernel, 
 beyond its frame and leaves another, which counts as its outputs do: once the dispatcher accepts its end. So a warm-up
 run changes nothing, and a retry feeds nothing twice.
 
-**Far away.** Where a backend keeps values (`backend.keeping`), what its stages give each other stays there: a `There`
-stands for it among the values. It is brought along with the run where it is small and read elsewhere, where it is part
-of an answer, or decides something; else the dispatcher's transfer fetches it. What goes there is sent once, by the
-transfer, or along with its only reader where it is small. The end of the frame has it forgotten.
+**Far away.** Where a backend keeps values, what its stages give each other stays there (`crossings`).
 
 **Foreign code.** Kernels are not ours: whatever one raises, also what is no `Exception`, is the failure of its stage.
 One that hangs is not called again unless it returns; others are loaded in its place.
@@ -22,7 +19,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import field, replace
+from dataclasses import replace
 from functools import partial
 from random import Random
 from types import MappingProxyType
@@ -44,18 +41,12 @@ from leo_runtime.backend import (
     TimedKernel,
 )
 from leo_runtime.backend.keeping import (
-    ALONG_BYTES,
-    ForgottenError,
-    Keeping,
     KeepingKernel,
-    KeptArray,
-    KeptValue,
-    Passed,
     There,
     keeping_kernel,
     keeping_of,
 )
-from leo_runtime.backend.transfers import Fate, TransferHeard, TransferSeen
+from leo_runtime.backend.transfers import TransferHeard
 from leo_runtime.clock import WallClock
 from leo_runtime.dispatch.driver import Broken, Computed, Outputs
 from leo_runtime.dispatch.events import RunReport, RunStage, SendOutput
@@ -63,7 +54,6 @@ from leo_runtime.errors import (
     DeviceUnavailableError,
     InputError,
     KernelError,
-    LeoError,
     failure_text,
     is_users_interrupt,
 )
@@ -75,17 +65,18 @@ from leo_runtime.frame.records import StateUse
 from leo_runtime.frame.steps import StepPrices
 from leo_runtime.frozen import dataclass, maker
 from leo_runtime.operators import Output
-from leo_runtime.operators.outputs import Given, are_as_stored, filled, inputs_of, packed, reals_of
+from leo_runtime.operators.outputs import Given, filled, inputs_of, packed, reals_of
 from leo_runtime.operators.outputs import arrays_of as arrays_in
 from leo_runtime.operators.packing import packed_zeros
 from leo_runtime.runtime.arguments import all_finite
+from leo_runtime.runtime.crossings import Crossings
+from leo_runtime.runtime.flight_arrays import FlightArrays, Value
 from leo_runtime.runtime.states import Kept, Start, StateNow, States, arrays_of
 from leo_runtime.schema import MAX_QUANTITY
 from leo_runtime.values import whole
 
 if TYPE_CHECKING:
     from leo_runtime.dispatch.plan import Plan
-    from leo_runtime.documents.workload import TaskGraph
 
 _OPEN, _CLOSED = RunReport(), RunReport(opened=False)
 """What a run tells that nothing computes."""
@@ -99,30 +90,6 @@ _Key = tuple[str, str, str, int]
 Told = Callable[[int, str], bool | None]
 """By frame and stage: whether a gate is known to open, and True for any other stage that is known to run well, which is
 then not computed; None where that is not known."""
-
-
-Value = np.ndarray | There
-"""What a stage gave."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Flight:
-    """The arrays of a frame, or of the frames of a batch, by stage and number in the batch."""
-
-    windows: Sequence[Mapping[str, np.ndarray]]
-    graphs: tuple[str, ...]
-    jobs: Mapping[str, Job]
-    releases_us: tuple[int, ...] = ()
-    plan: Plan | None = None
-    values: dict[tuple[str, int], Value] = field(default_factory=dict)
-    copies: dict[tuple[str, int, str], np.ndarray | BaseException] = field(default_factory=dict)
-    """Outputs that were handed over, also by target; or why that failed."""
-    kept: dict[tuple[str, int, str], KeptValue] = field(default_factory=dict)
-    """What is kept elsewhere, also by processor."""
-    points: tuple[Mapping[str, Point], ...] = ()
-    """Of each frame, how far the stages have come that keep state."""
-    begun: dict[tuple[str, int], int] = field(default_factory=dict)
-    """Of the runs of stages that keep state, by stage and number in the batch: `Kept.begun`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +116,7 @@ class _Outputs(dict[int, Value]):
 
 _NONE: frozenset[str] = frozenset()
 
-_flight = maker(_Flight)
+_flight = maker(FlightArrays)
 
 
 class Kernels:
@@ -202,12 +169,9 @@ class Kernels:
         self._prices = prices
         self._lanes = lanes
         self._allow_nonfinite = allow_nonfinite
-        self._heard = heard
         far = {} if lanes is None else {name: keeping_of(backend) for name, backend in backends.items()}
-        self._far: dict[str, Keeping] = {name: one for name, one in far.items() if one is not None}
-        """The processors that keep values."""
-        self._wanted = {graph.name: _wanted_of(graph, merged) for graph in merged.workload.graphs}
-        """The stages whose outputs are part of a graph's answer."""
+        keeping = {name: one for name, one in far.items() if one is not None}
+        self._crossings = Crossings(merged, keeping, heard)
         self._kernels: dict[_Key, _Loaded] = {}
         self._hung: list[tuple[_Key, Kernel]] = []
         """Those that are not called again, unless they return."""
@@ -216,7 +180,7 @@ class Kernels:
         self._taken_over: dict[_Key, _Key] = {}
         """Kernels that another had loaded, by their names here and there."""
         self._loading = {name: threading.Lock() for name in backends}
-        self._flights: dict[int, _Flight] = {}
+        self._flights: dict[int, FlightArrays] = {}
         # No method of this: each would hold the other, and be there until the garbage collector comes by.
         self._states = States(merged, partial(_can_move, backends, steps))
         self._keeps = frozenset(self._states.readings.of)
@@ -351,7 +315,9 @@ class Kernels:
                     devices.append(self._step(flight, stage, order, number, outputs, kernel.steps, inputs))
                     continue
                 if kernel.far is not None:
-                    outputs[number], far_us = self._run_far(flight, order, stage, number, kernel.far, now_us)
+                    outputs[number], far_us = self._crossings.run(
+                        flight, order, stage, number, kernel.far, now_us, self._taken
+                    )
                     devices.append((far_us, None))
                     continue
                 output, device_us, device_nj = kernel.call(inputs)
@@ -380,7 +346,7 @@ class Kernels:
         return Computed(report, outputs)
 
     def _run_once(
-        self, flight: _Flight, order: RunStage, name: str, number: int, now_us: Callable[[], int] | None
+        self, flight: FlightArrays, order: RunStage, name: str, number: int, now_us: Callable[[], int] | None
     ) -> Computed:
         """Compute a stage for one frame, as nearly all runs do: it keeps no state."""
         stage, kernel = self._stages[name], self._load(name, order.resource, order.variant, order.lane)
@@ -388,7 +354,7 @@ class Kernels:
             kernel.restarting.fail_while_starting()
         if kernel.far is not None:
             started_us = None if now_us is None else now_us()
-            value, far_us = self._run_far(flight, order, stage, number, kernel.far, now_us)
+            value, far_us = self._crossings.run(flight, order, stage, number, kernel.far, now_us, self._taken)
             opened = name not in self._gates or _is_positive(value)
             return Computed(RunReport(opened, _NONE, started_us, far_us), {number: value})
         inputs = self._inputs(flight, stage, number, order.resource)
@@ -422,7 +388,7 @@ class Kernels:
         job = flight.jobs[stage]
         for number in job.frames:
             value = flight.values.get((job.stage, number))
-            if isinstance(value, np.ndarray) and target not in self._far:
+            if isinstance(value, np.ndarray) and target not in self._crossings.far:
                 try:
                     flight.copies[job.stage, number, target] = frozen_copy(value)
                 except BaseException as error:
@@ -431,15 +397,10 @@ class Kernels:
                     # Without the calls it came through, which hold what will hold it.
                     flight.copies[job.stage, number, target] = error.with_traceback(None)
 
-    # What is kept far away.
-
     def goes_far(self, order: SendOutput) -> bool:
         """Whether handing an output over takes a transfer: it is far away, or is to be, and does not go along."""
         flight = self._flights.get(order.frame)
-        if flight is None or not (order.source in self._far or order.target in self._far):
-            return False
-        job = flight.jobs[order.stage]
-        return any(self._crosses(flight, order, job.stage, number) for number in job.frames)
+        return flight is not None and self._crossings.goes_far(flight, order)
 
     def cross(self, order: SendOutput, now_us: Callable[[], int]) -> Broken | None:
         """Send an output to where it is read, or fetch it from there: it waits for that.
@@ -449,159 +410,16 @@ class Kernels:
         flight = self._flights.get(order.frame)
         if flight is None:  # It has ended.
             return None
-        job = flight.jobs[order.stage]
-        for number in job.frames:
-            if not self._crosses(flight, order, job.stage, number):
-                continue
-            try:
-                at = order.source
-                self._fetch(flight, order, job.stage, number, now_us)
-                at = order.target
-                self._put(flight, order, job.stage, number, now_us)
-            except (DeviceUnavailableError, ForgottenError) as error:
-                return Broken(at, str(error))
-            except KernelError as error:
-                if at == order.source:
-                    return Broken("", str(error))
-                # What is not taken now goes along with its reader.
+        broken = self._crossings.cross(flight, order, now_us, self._taken)
         if self._flights.get(order.frame) is not flight:  # It ended meanwhile.
-            self._forget(flight)
-        return None
-
-    def _crosses(self, flight: _Flight, order: SendOutput, stage: str, number: int) -> bool:
-        value = flight.values.get((stage, number))
-        if value is None or (stage, number, order.target) in flight.kept:
-            return False
-        if isinstance(value, There):
-            return True
-        return order.target in self._far and not self._goes_along(flight, order.stage, order.target, value.nbytes)
-
-    def _goes_along(self, flight: _Flight, job: str, resource: str, size: int) -> bool:
-        """Whether a value goes there with its reader: it is small, and there is only one."""
-        return size <= ALONG_BYTES and (_readers(flight, job) or []).count(resource) == 1
-
-    def _fetch(self, flight: _Flight, order: SendOutput, stage: str, number: int, now_us: Callable[[], int]) -> None:
-        """Have a value here. Raises what fetching does."""
-        value = flight.values[stage, number]
-        if not isinstance(value, There):
-            return
-        with self._seen(order.source, order.target, now_us) as seen:
-            arrays, passed = self._far[value.resource].fetch(value.kept, order.limit_us)
-            seen(passed, passed.got_bytes, passed.took_us)
-        bound = self._stages[stage]
-        own = self._taken(tuple(arrays) if bound.bound.several else arrays[0], bound, value.resource)
-        flight.values[stage, number] = own
-
-    def _put(self, flight: _Flight, order: SendOutput, stage: str, number: int, now_us: Callable[[], int]) -> None:
-        """Have a value there where the target is far. Raises what sending does."""
-        value, far = flight.values[stage, number], self._far.get(order.target)
-        if far is None or isinstance(value, There):
-            return
-        with self._seen(order.source, order.target, now_us) as seen:
-            kept, passed = far.put(arrays_in(value), order.limit_us)
-            seen(passed, passed.sent_bytes, passed.took_us)
-        flight.kept[stage, number, order.target] = kept
-
-    @contextmanager
-    def _seen(
-        self, source: str, target: str, now_us: Callable[[], int] | None
-    ) -> Iterator[Callable[[Passed, int, int], None]]:
-        """Tell whoever is to know of a crossing of so many bytes how long it took, also where it came to nothing."""
-        if self._heard is None or now_us is None:
-            yield lambda *_: None
-            return
-        began_us, heard = now_us(), self._heard
-
-        def tell(passed: Passed, size: int, took_us: int) -> None:
-            heard(TransferSeen(source, target, size, began_us, took_us, passed.server_us, passed.queued_us))
-
-        try:
-            yield tell
-        except DeviceUnavailableError as error:
-            fate: Fate = "silent" if "silent" in str(error) else "lost"
-            heard(TransferSeen(source, target, 0, began_us, now_us() - began_us, fate=fate))
-            raise
-
-    def _run_far(
-        self,
-        flight: _Flight,
-        order: RunStage,
-        stage: MergedStage,
-        number: int,
-        kernel: KeepingKernel,
-        now_us: Callable[[], int] | None,
-    ) -> tuple[Value, int]:
-        """Run a stage far away, on what is there or goes along; what it gives, and how long it took there."""
-        resource, name = order.resource, stage.name
-        keep, bring = self._stays(flight, order.stage, stage, resource)
-        for attempt in (1, 2):
-            inputs = self._far_inputs(flight, stage, number, resource)
-            is_along = any(not isinstance(one, KeptArray) for one in inputs)
-            try:
-                with self._seen(_source_of(flight, resource), resource, now_us) as seen:
-                    run = kernel.run(inputs, keep=keep, bring=bring)
-                    # What comes back along with it is no time of this way.
-                    seen(run.passed, run.passed.sent_bytes if is_along else 0, run.passed.answered_us)
-                break
-            except ForgottenError as error:
-                # Nothing has run. What is here as well goes along; without the rest the server is as good as gone.
-                for read in stage.inputs:
-                    flight.kept.pop((read, number, resource), None)
-                if attempt == 2 or any(isinstance(flight.values.get((r, number)), There) for r in stage.inputs):
-                    raise DeviceUnavailableError(str(error), hint=error.hint) from None
-        value = None if run.output is None else self._taken(run.output, stage, resource)
-        if run.kept is None:
-            assert value is not None, f"`{name}` is neither here nor there"
-            return value, run.device_us
-        return There(run.kept, resource, value), run.device_us
-
-    def _stays(self, flight: _Flight, job: str, stage: MergedStage, resource: str) -> tuple[bool, bool]:
-        """Whether an output is to be kept where it is made, and whether it is to come back with the run."""
-        is_wanted = stage.name in self._gates or any(stage.name in self._wanted[graph] for graph in flight.graphs)
-        readers = _readers(flight, job)
-        if readers is None:
-            return True, is_wanted
-        is_small = stage.bound.output_bytes() <= ALONG_BYTES
-        bring = is_wanted or not readers or (is_small and any(reader != resource for reader in readers))
-        return resource in readers or not bring, bring
-
-    def _far_inputs(
-        self, flight: _Flight, stage: MergedStage, number: int, resource: str
-    ) -> list[np.ndarray | KeptArray]:
-        """What a stage reads far away: what is kept there, and what goes along."""
-        if stage.bound.operator.is_source:
-            return [flight.windows[number][stage.name]]
-        found: list[np.ndarray | KeptArray] = []
-        for name in stage.inputs:
-            kept, several = flight.kept.get((name, number, resource)), self._several.get(name)
-            takes = stage.bound.takes[len(found) :]
-            if kept is not None and (several is None or are_as_stored(several, takes)):
-                found += kept.arrays
-                continue
-            value = flight.values.get((name, number))
-            if isinstance(value, There):
-                raise DeviceUnavailableError(f"input `{name}` is on `{value.resource}`, and did not come here")
-            if value is None:
-                found += [_zeros(output.shape, np.float32) for output in self._stages[name].bound.outputs]
-            else:
-                found += [value] if several is None else inputs_of(value, several, takes)
-        return found
-
-    def _forget(self, flight: _Flight) -> None:
-        """Nobody needs what was kept for a frame."""
-        by_resource: dict[str, list[KeptValue]] = {}
-        for (_, _, resource), kept in tuple(flight.kept.items()):
-            by_resource.setdefault(resource, []).append(kept)
-        flight.kept.clear()
-        for resource, kept_there in by_resource.items():
-            with suppress(LeoError):  # It goes by its age, too.
-                self._far[resource].forget(kept_there)
+            self._crossings.forget(flight)
+        return broken
 
     def end(self, frame: int) -> None:
         """Forget a frame."""
         flight = self._flights.pop(frame)
         if flight.kept:
-            self._forget(flight)
+            self._crossings.forget(flight)
 
     def outputs(self, frame: int) -> tuple[dict[str, np.ndarray], ...]:
         """The outputs of the stages that ran, by stage, for each frame of a batch: those of models in float32."""
@@ -742,7 +560,7 @@ class Kernels:
 
     def _step(
         self,
-        flight: _Flight,
+        flight: FlightArrays,
         stage: MergedStage,
         order: RunStage,
         number: int,
@@ -833,7 +651,7 @@ class Kernels:
             if stage in points and (stage, number) not in flight.values
         ]
 
-    def _stands_in(self, flight: _Flight, name: str, number: int) -> Computed:
+    def _stands_in(self, flight: FlightArrays, name: str, number: int) -> Computed:
         """What a stage that nothing computes gives in one frame: the same again and again, which nobody changes."""
         is_gate = name in self._gates
         opens = is_gate and drawn(self._seed, self._stages[name], flight.releases_us[number])
@@ -876,7 +694,7 @@ class Kernels:
             )
         steps = kernel if isinstance(kernel, StatefulKernel) and bound.keeping(variant) is not None else None
         restarting = kernel if self._lanes is not None and isinstance(kernel, Restarting) else None
-        far = keeping_kernel(kernel) if resource in self._far else None
+        far = keeping_kernel(kernel) if resource in self._crossings.far else None
         return _Loaded(kernel, _call(kernel), steps, restarting, far)
 
     def _taken(self, output: Given, stage: MergedStage, resource: str) -> np.ndarray:
@@ -933,7 +751,7 @@ class Kernels:
                 hint="`allow_nonfinite=True` lets it pass",
             )
 
-    def _inputs(self, flight: _Flight, stage: MergedStage, number: int, resource: str) -> list[np.ndarray]:
+    def _inputs(self, flight: FlightArrays, stage: MergedStage, number: int, resource: str) -> list[np.ndarray]:
         """What a stage reads in one frame, on one processor. Raises `KernelError` where that could not be handed over.
 
         An input that gives several arrays is as many; only who takes them as stored is given other types than float32.
@@ -958,27 +776,6 @@ class Kernels:
             else:
                 inputs.append(value)
         return inputs
-
-
-def _wanted_of(graph: TaskGraph, merged: MergedWorkload) -> frozenset[str]:
-    """The merged stages whose outputs a graph's result has."""
-    decides = () if graph.decision is None else (graph.decision.stage,)
-    return frozenset([merged.names[graph.name, stage] for stage in (*graph.outputs(), *decides)])
-
-
-def _source_of(flight: _Flight, resource: str) -> str:
-    """From where there is a link to a processor; of several the first, since what goes along is here."""
-    links = () if flight.plan is None else flight.plan.links
-    return next((source for source, target in links if target == resource), "")
-
-
-def _readers(flight: _Flight, job: str) -> list[str] | None:
-    """Where what a stage gives is read, once for each reader, by the plan; None: that is not planned."""
-    plan = flight.plan
-    if plan is None or plan.undecided or job not in plan.stages:
-        return None
-    readers = [plan.stages[name] for name in plan.stages[job].readers]
-    return [reader.resource for reader in readers if job in reader.needs.reads]
 
 
 def _are_packed(found: Sequence[tuple[Any, str]], outputs: Sequence[Output]) -> bool:
@@ -1081,7 +878,7 @@ def _listed(arrays: Sequence[tuple[object, str]]) -> str:
     return ", ".join(f"{data_type} of shape {shape}" for shape, data_type in arrays) or "nothing"
 
 
-def _is_wanted(flight: _Flight, stage: MergedStage, number: int) -> bool:
+def _is_wanted(flight: FlightArrays, stage: MergedStage, number: int) -> bool:
     """Whether a stage that runs for a whole batch has anything to compute for one of its frames."""
     gates = stage.gates(flight.graphs)
     if gates and not any(_is_positive(flight.values.get((gate, number))) for gate in gates):
