@@ -246,20 +246,26 @@ def write_content(path: Path, content: bytes) -> None:
         raise InputError(f"{path}: cannot be written ({error.strerror or error})", hint="write elsewhere") from None
 
 
-def _place_of_none(data: object, path: str = "$") -> str:
-    """Where in plain values the first one is that JSON has no form for, such as a date of TOML; else the path."""
-    if isinstance(data, dict):
-        inner = [(f"{path}.{key}", value) for key, value in data.items()]
-    elif isinstance(data, list | tuple):
-        inner = [(f"{path}[{at}]", value) for at, value in enumerate(data)]
-    else:
-        return path
-    for place, value in inner:
-        try:
-            json.dumps(value)
-        except (TypeError, ValueError, RecursionError):
-            return _place_of_none(value, place)
-    return path
+def _place_of_none(data: object) -> str:
+    """Where in plain values the first one is that JSON has no form for, such as a date of TOML."""
+    path, inside = "$", data
+    while True:
+        if isinstance(inside, dict):
+            inner = [(f".{key}", value) for key, value in inside.items()]
+        elif isinstance(inside, list | tuple):
+            inner = [(f"[{at}]", value) for at, value in enumerate(inside)]
+        else:
+            return path
+        for place, value in inner:
+            try:
+                json.dumps(value)
+            except (TypeError, ValueError):
+                path, inside = f"{path}{place}", value
+                break
+            except RecursionError:  # Of what is so deep no place is worth reading.
+                return path
+        else:
+            return path
 
 
 def _text(given: str | bytes, source: str) -> str:
