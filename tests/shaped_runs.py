@@ -35,8 +35,11 @@ KINDS: tuple[Kind, ...] = ("kill", "reset", "silent")
 
 
 def split(url: str = "", *, latency_us: int = 0, bytes_per_s: int | None = None, lanes: int = 2) -> Hardware:
-    """This machine, with a server where there is one, and what its links are said to do."""
-    near = {"name": NEAR, "backend": "cpu", "lanes": lanes, "active_mw": 6_000, "awake_mw": 500}
+    """This machine, with a server where there is one, and what its links are said to do.
+
+    A CPU that is awake and waits draws nothing, so that plans send all that comes back in time.
+    """
+    near = {"name": NEAR, "backend": "cpu", "lanes": lanes, "active_mw": 6_000}
     far = {
         "name": FAR,
         "backend": "remote",
@@ -120,7 +123,7 @@ class Faults:
         random: Random,
         *,
         kinds: Sequence[Kind] = KINDS,
-        quiet_us: tuple[int, int] = (SECOND_US, 2 * SECOND_US),
+        quiet_us: tuple[int, int] = (2 * SECOND_US, 4 * SECOND_US),
         lasts_us: tuple[int, int] = (SECOND_US // 5, 3 * SECOND_US // 2),
     ) -> None:
         """Each kind comes as often as the others; so long is quiet before each, once the server is in service, and so
@@ -180,8 +183,8 @@ class Watch:
 
     def __init__(self, runtime: Runtime, link: ShapedLink) -> None:
         """The link is whole, or nothing is seen of it."""
-        self.rate_off: list[float] = []
-        """By how much of it an estimate was above the rate of then, or below."""
+        self.rate_off: list[tuple[int, float]] = []
+        """When an estimate was looked at, and by how much of it it was above the rate of then, or below."""
         self._runtime, self._link = runtime, link
         self._clock, self._ends = WallClock(), threading.Event()
         self._thread = threading.Thread(target=self._run, name="watch")
@@ -205,7 +208,7 @@ class Watch:
                 if really is None or there == known.transfers - known.failed or 10 * takes_us < 2 * way.latency_us:
                     continue
                 seen[known.target] = known.transfers - known.failed, way.carried_bytes
-                self.rate_off.append(known.bytes_per_s / really - 1)
+                self.rate_off.append((self._runtime.now_us, known.bytes_per_s / really - 1))
 
 
 @dataclass(frozen=True)

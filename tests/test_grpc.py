@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from leo_backends.remote.grpc_pool import GrpcPool
+from leo_backends.remote.options import RemoteOptions, place_of
 from leo_runtime.backend import TimedKernel
 from leo_runtime.backend.inference_messages import SERVICE
 from leo_runtime.documents.binding import BoundStage
@@ -278,11 +280,14 @@ def test_an_answer_that_is_lost_has_no_stage_run_twice(
 @pytest.fixture(scope="module")
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """A certificate of 127.0.0.1 that signs itself, and its key."""
-    folder = tmp_path_factory.mktemp("tls")
+    return signed_by_itself(tmp_path_factory.mktemp("tls"))
+
+
+def signed_by_itself(folder: Path, *more: str) -> tuple[Path, Path]:
     command = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=test"
     files = ["-addext", "subjectAltName=IP:127.0.0.1", "-keyout", f"{folder}/key.pem", "-out", f"{folder}/c.pem"]
     try:
-        subprocess.run([*command.split(), *files], check=True, capture_output=True)
+        subprocess.run([*command.split(), *more, *files], check=True, capture_output=True)
     except FileNotFoundError:
         pytest.skip("openssl is not installed")
     return folder / "c.pem", folder / "key.pem"
@@ -306,6 +311,51 @@ def test_with_tls_and_a_token(workload: Workload, certificate: tuple[Path, Path]
             remote(one.grpc_url.replace("127.0.0.1", "localhost"), **given)
         with pytest.raises(DeviceUnavailableError):
             remote(one.grpc_url.replace("grpcs", "grpc"), timeout_s=5.0)
+
+
+def test_a_certificate_that_may_sign_no_other_is_trusted_alone(workload: Workload, tmp_path: Path) -> None:
+    """It is no authority, and the system's are not meant in its place."""
+    own = signed_by_itself(tmp_path, "-addext", "basicConstraints=critical,CA:FALSE")
+    with serving(workload, tls=own, grpc_port=0) as one:
+        for url in (one.url, one.grpc_url):
+            with closing(remote(url, ca_file=str(own[0]))) as backend:
+                assert backend.load(stage(workload, "level"), "default")([SIGNAL]).shape == (2,)
+
+
+@pytest.mark.parametrize("is_file", [True, False])
+def test_without_a_file_of_ones_own_the_systems_certificates_are_trusted(
+    workload: Workload, certificate: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_file: bool
+) -> None:
+    (tmp_path / "0a1b2c3d.0").write_bytes(certificate[0].read_bytes())
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate[0]) if is_file else str(tmp_path / "none"))
+    monkeypatch.setenv("SSL_CERT_DIR", str(tmp_path))
+    with serving(workload, tls=certificate, grpc_port=0) as one, closing(remote(one.grpc_url)) as backend:
+        assert backend.load(stage(workload, "level"), "default")([SIGNAL]).shape == (2,)
+
+
+def test_a_token_that_is_renewed_is_read_again(workload: Workload, tmp_path: Path) -> None:
+    token = tmp_path / "token"
+    token.write_text("b" * 40)
+    with (
+        serving(workload, token="b" * 40, grpc_port=0) as one,
+        closing(remote(one.grpc_url, token_file=str(token))) as backend,
+    ):
+        kernel = backend.load(stage(workload, "level"), "default")
+        one.service._token = b"Bearer " + b"c" * 40
+        with pytest.raises(KernelError, match="answered 401"):
+            kernel([SIGNAL])
+        token.write_text("c" * 40)
+        assert kernel([SIGNAL]).shape == (2,)
+
+
+def test_a_connection_that_was_idle_for_long_is_not_used(served: Serving) -> None:
+    now = [0]
+    with closing(GrpcPool(place_of(RemoteOptions(url=served.grpc_url), "cloud"), since_boot_us=lambda: now[0])) as pool:
+        lines = []
+        for now[0] in (0, 60_000_000, 120_000_001, 120_000_002):
+            assert pool.ask("GET", "/v2").status == 200
+            lines.append(pool._line)
+        assert lines[0] is lines[1] is not lines[2] is lines[3]
 
 
 # Who wants no good.

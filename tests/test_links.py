@@ -42,6 +42,15 @@ def test_times_since_1970_and_names_of_columns_are_understood(tmp_path: Path) ->
     found = read_links(tmp_path / "x", link(), 9_000_000)
     assert [one.time_us for one in found.samples] == [0, 1_000_000]
     assert found.repairs == ("its times count from 1970: its first is taken for the start",)
+    assert changes(tmp_path, "time_s,4g_mbit\n0,8\n1,4\n", 9_000_000) == [(0, 1_000_000), (1_000_000, 500_000)]
+
+
+@pytest.mark.parametrize(("a_second", "unit"), [(10**3, "ms"), (10**6, "us"), (10**9, "ns")])
+def test_times_since_1970_are_of_the_unit_that_makes_them_of_this_age(tmp_path: Path, a_second: int, unit: str) -> None:
+    (tmp_path / "x").write_text(f"{1289406400 * a_second} 8\n{1289406402 * a_second} 4\n")
+    found = read_links(tmp_path / "x", link(), 9_000_000)
+    assert [(one.time_us, one.bytes_per_s) for one in found.samples] == [(0, 1_000_000), (2_000_000, 500_000)]
+    assert found.repairs == (f"its times count from 1970 in {unit}: its first is taken for the start",)
 
 
 def test_packets_of_mahimahi_are_a_rate_each_second(tmp_path: Path) -> None:
@@ -88,6 +97,7 @@ def test_packets_are_counted_once_whatever_the_step(tmp_path: Path) -> None:
         ("rates", "0 1\n1\n", r"x:2: expected `seconds Mbit/s`"),
         ("rates", "0 nan\n", r"x:1: is no time and rate"),
         ("rates", "0 -1\n", r"x:1: is no time and rate"),
+        ("rates", "0 1\n1 2000000\n", r"x:2: is no rate of a link in Mbit/s: `1 2000000`"),
         ("rates", "0 1\n5 1\n4 1\n", r"x:3: time goes back, to 4 s after 5 s"),
         ("mahimahi", "", "lasts no time"),
         ("mahimahi", "0\n0\n", "lasts no time"),

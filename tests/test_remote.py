@@ -1,7 +1,10 @@
 """Stages on a server elsewhere: the same values, what goes wrong in words, and no stage that runs twice."""
 
+import errno
+import json
 import random
 import socket
+import ssl
 import subprocess
 import threading
 from collections.abc import Callable, Iterator
@@ -14,7 +17,7 @@ import pytest
 
 from leo_backends.remote.backend import RemoteKernel, _Input
 from leo_backends.remote.options import RemoteOptions, place_of
-from leo_backends.remote.pool import Call, Pool
+from leo_backends.remote.pool import Call, Pool, unavailable
 from leo_runtime.backend import Abandonable, Backend, TimedKernel, registry
 from leo_runtime.backend.open_inference import Tensor, answer_message
 from leo_runtime.documents.binding import BoundStage
@@ -334,6 +337,148 @@ def test_a_request_that_was_not_sent_as_a_whole_is_the_last_of_its_connection() 
             ended.set()
             assert pool.ask("GET", "/").status == 413
     assert len(connections) == 2
+
+
+def page(status: int) -> Callable[[socket.socket], None]:
+    """What a proxy, or a network that asks for a login, answers to whatever it is asked."""
+    body = b"<html>Bad Gateway</html>"
+
+    def answer(own: socket.socket) -> None:
+        while own.recv(1 << 16):
+            own.sendall(b"HTTP/1.1 %d X\r\nContent-Length: %d\r\n\r\n" % (status, len(body)) + body)
+
+    return answer
+
+
+@pytest.mark.parametrize("status", [200, 302, 502, 503, 504, 511, 522])
+def test_what_another_answers_is_no_answer_of_the_server(workload: Workload, status: int) -> None:
+    says = rf"what answered {status} \(<html>Bad Gateway</html>\) for http://\S+ does not speak the Open Inference"
+    with answering(page(status)) as url, pytest.raises(DeviceUnavailableError, match=says):
+        remote(url)
+    body = b"<html>Bad Gateway</html>"
+    whole = b"HTTP/1.1 %d X\r\nContent-Length: %d\r\n\r\n" % (status, len(body)) + body
+    with running(lambda own: own.sendall(whole)) as (url, _), closing(remote(url)) as backend:
+        kernel = backend.load(stage(workload, "louder"), "twice")
+        with pytest.raises(DeviceUnavailableError, match="stage `louder` failed: " + says):
+            kernel([SIGNAL])
+
+
+@pytest.mark.parametrize("status", [400, 404, 410, 429, 500, 503, 504])
+def test_what_the_server_itself_refuses_is_no_loss_of_it(workload: Workload, status: int) -> None:
+    body = b'{"error": "no"}' if status in (503, 504) else b"Internal Server Error"
+    whole = b"HTTP/1.1 %d X\r\nContent-Length: %d\r\n\r\n" % (status, len(body)) + body
+    with running(lambda own: own.sendall(whole)) as (url, _), closing(remote(url)) as backend:
+        kernel = backend.load(stage(workload, "louder"), "twice")
+        with pytest.raises(KernelError, match=f"answered {status}"):
+            kernel([SIGNAL])
+
+
+def test_a_server_behind_a_proxy_that_comes_later_is_waited_for() -> None:
+    asked: list[int] = []
+
+    def answer(own: socket.socket) -> None:
+        while own.recv(1 << 16):
+            asked.append(1)
+            status, body = (502, b"<html></html>") if len(asked) < 3 else (200, b'{"name":"n","version":"1"}')
+            own.sendall(b"HTTP/1.1 %d X\r\nContent-Length: %d\r\n\r\n" % (status, len(body)) + body)
+
+    with answering(answer) as url, closing(remote(url, wait_s=PATIENCE_S)) as backend:
+        assert backend.driver == "n 1"  # type: ignore[attr-defined]  # one that names its driver
+
+
+def test_an_address_that_is_silent_keeps_no_other_one_waiting(served: Serving, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As where a name has an address of IPv6 that leads nowhere."""
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as silent, socket.socket() as filler:
+        filler.connect(silent.getsockname())
+        refusing = ("127.0.0.1", free_port())
+        found = [
+            (socket.AF_INET, socket.SOCK_STREAM, 6, "", address)
+            for address in (silent.getsockname(), refusing, served.address, silent.getsockname())
+        ]
+        monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: list(found))
+        monkeypatch.setattr("leo_backends.remote.pool.NEXT_ADDRESS_S", 0.01)
+        options = RemoteOptions(url="http://cloud.example:80", connect_timeout_s=PATIENCE_S, timeout_s=PATIENCE_S / 3)
+        with closing(Pool(place_of(options, "cloud"))) as pool:
+            assert pool.ask("GET", "/v2").status == 200
+        found[2:3] = []
+        impatient = Pool(replace(place_of(options, "cloud"), connect_timeout_s=0.05))
+        with closing(impatient), pytest.raises(DeviceUnavailableError, match="was silent for too long"):
+            impatient.ask("GET", "/v2")
+        found[:] = found[1:2]
+        other = Pool(place_of(options, "cloud"))
+        with closing(other), pytest.raises(DeviceUnavailableError, match="Connection refused"):
+            other.ask("GET", "/v2")
+
+
+def test_a_connection_that_was_idle_for_long_or_is_anothers_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    with running(lambda _: None) as (url, connections):
+        now = [0]
+        place = place_of(RemoteOptions(url=url), "cloud")
+        with closing(Pool(place, since_boot_us=lambda: now[0])) as pool:
+            for now_us, opened in ((0, 1), (60_000_000, 1), (120_000_000, 1), (180_000_001, 2), (180_000_002, 2)):
+                now[0] = now_us
+                assert pool.ask("GET", "/v2 ").status == 200
+                assert len(connections) == opened
+            monkeypatch.setattr("os.getpid", lambda: -1)
+            for _ in range(2):
+                assert pool.ask("GET", "/v2 ").status == 200
+                assert len(connections) == 3, "the parent goes on by the one of before"
+
+
+def test_a_token_that_is_renewed_is_read_again(workload: Workload, tmp_path: Path) -> None:
+    token = tmp_path / "token"
+    with serving(workload, token="b" * 40) as one:
+        token.write_text("b" * 40)
+        with closing(remote(one.url, token_file=str(token))) as backend:
+            kernel = backend.load(stage(workload, "louder"), "twice")
+            one.service._token = b"Bearer " + b"c" * 40
+            with pytest.raises(KernelError, match="answered 401"):
+                kernel([SIGNAL])
+            token.write_text("")
+            with pytest.raises(KernelError, match="answered 401"):
+                kernel([SIGNAL])
+            token.write_text("c" * 40)
+            assert np.array_equal(kernel([SIGNAL]), SIGNAL * 2)
+            before = one.refused()["token"]
+            assert np.array_equal(kernel([SIGNAL]), SIGNAL * 2)
+            assert one.refused()["token"] == before == 3
+
+
+@pytest.mark.parametrize(
+    ("datatype", "shape"), [("FP16", [-1, 100]), ("FP64", [100]), ("FP32", [-1]), ("INT8", [100]), ("BF16", [100])]
+)
+def test_a_model_gets_floats_of_the_type_that_it_takes(workload: Workload, datatype: str, shape: list[int]) -> None:
+    asked: list[bytes] = []
+    model = {"name": "louder", "inputs": [{"name": "x", "datatype": datatype, "shape": shape}]}
+    message = answer_message("louder", "1", [Tensor("louder", SIGNAL)], [False], "")
+
+    def answer(own: socket.socket) -> None:
+        while request := own.recv(1 << 16):
+            asked.append(request)
+            said = {b"GET /v2 ": b'{"extensions":["binary_tensor_data"]}', b"GET /v2/": json.dumps(model).encode()}
+            body = next((body for begin, body in said.items() if request.startswith(begin)), message.json)
+            own.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
+
+    with answering(answer) as url, closing(remote(url)) as backend:
+        if datatype in ("INT8", "BF16"):
+            with pytest.raises(KernelError, match=rf"numbers of float32, which takes {datatype}") as caught:
+                backend.load(stage(workload, "louder"), "twice")
+            assert "models" in caught.value.hint
+            return
+        kernel = backend.load(stage(workload, "louder"), "twice")
+        kernel([SIGNAL])
+        sent = SIGNAL.astype({"FP16": "<f2", "FP64": "<f8", "FP32": "<f4"}[datatype])
+        assert f'"datatype":"{datatype}"'.encode() in asked[-1] and asked[-1].endswith(sent.tobytes())
+
+
+def test_what_keeps_a_connection_from_coming_about_is_said() -> None:
+    place = place_of(RemoteOptions(url="https://cloud.example"), "cloud")
+    expired = ssl.SSLCertVerificationError(1, "no")
+    expired.verify_code, expired.verify_message = 10, "certificate has expired"
+    told = unavailable(place, expired)
+    assert "does not hold now (certificate has expired)" in str(told) and "clock" in told.hint
+    told = unavailable(place, OSError(errno.EMFILE, "Too many open files"))
+    assert "can be opened (Too many open files)" in str(told) and "ulimit" in told.hint
 
 
 def test_what_a_server_calls_itself_is_shown_without_what_a_terminal_obeys() -> None:

@@ -419,7 +419,7 @@ def test_what_still_runs_is_not_forgotten_however_many_come() -> None:
         (b"GET /v2 HTTP/2\r\n\r\n", 400),
         (b"get /v2 HTTP/1.1\r\n\r\n", 400),
         (b"GET http://else/v2 HTTP/1.1\r\n\r\n", 400),
-        (b"GET /v2 HTTP/1.1\r\nA: 1\r\nA: 2\r\n\r\n", 400),
+        (b"GET /v2 HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n", 400),
         (b"GET /v2 HTTP/1.1\r\nA : 1\r\n\r\n", 400),
         (b"GET /v2 HTTP/1.1\r\n folded\r\n\r\n", 400),
         (b"GET /v2 HTTP/1.1\r\nA: \x00\r\n\r\n", 400),
@@ -454,6 +454,18 @@ def test_a_connection_takes_one_request_after_another(served: Serving) -> None:
         closing = b"GET /v2 HTTP/1.1\r\nConnection: " + said + b"\r\n\r\n"
         assert talk(served.address, closing + request).count(b"HTTP/1.1") == 1
     assert talk(served.address, b"HEAD /v2 HTTP/1.1\r\n\r\n").endswith(b"\r\n\r\n")
+
+
+def test_headers_of_several_lines_are_one_list_as_behind_two_proxies(served: Serving) -> None:
+    forwarded = b"X-Forwarded-For: 192.0.2.1\r\nVia: 1.1 a\r\nX-Forwarded-For: 192.0.2.2\r\nvia: 1.1 b\r\n"
+    head = read_head(BytesIO(b"GET /v2 HTTP/1.1\r\n" + forwarded + b"\r\n"))
+    assert head is not None and head.headers == {"x-forwarded-for": "192.0.2.1, 192.0.2.2", "via": "1.1 a, 1.1 b"}
+    request = b"GET /v2 HTTP/1.1\r\n" + forwarded + b"Connection: x\r\nConnection: close\r\n\r\n"
+    assert talk(served.address, request * 2).count(b"HTTP/1.1 200 OK") == 1, "one of the list says that it closes"
+    for name in (b"Content-Length", b"Authorization", b"Host", b"Leo-Timeout-Us", b"Inference-Header-Content-Length"):
+        twice = b"GET /v2 HTTP/1.1\r\n" + (name + b": 0\r\n") * 2 + b"\r\n"
+        with pytest.raises(InputError, match=rf"the header `{name.decode().lower()}` is given twice"):
+            read_head(BytesIO(twice))
 
 
 def test_who_waits_to_be_told_to_go_on_is(served: Serving) -> None:

@@ -30,7 +30,10 @@ from leo_runtime.schema import MAX_QUANTITY, Name, Positive, Quantity, Value, re
 _PACKET_BYTES = 1500
 _MOST_SECONDS = 1e8
 """Later times are not those of a trace that begins at 0: about three years."""
-_MOST_MBIT_PER_S = 1e7
+_TIMES_A_SECOND = {1e17: 1e9, 1e14: 1e6, 1e11: 1e3}
+"""Of times that count from 1970, from what number on they are ns, us or ms: as seconds those are of the year 5138."""
+_MOST_MBIT_PER_S = 1e5
+"""Greater ones are bit/s."""
 _MOST_SAMPLES = 1_000_000
 """Of one trace in one recording."""
 
@@ -128,21 +131,27 @@ def _rates(path: Path, repairs: list[str]) -> tuple[list[float], list[float]]:
     """Seconds from the start, not falling, and the Mbit/s from then on."""
     times: list[float] = []
     rates: list[float] = []
-    first = 0.0
+    first, a_second = 0.0, 1.0
     for number, line in _lines(path):
         cells = re.split(r"[\s,;]+", line.strip(",; \t"))
         try:
             seconds, mbit_per_s = (float(cell) for cell in cells)
         except ValueError:
-            if not times and not any(cell[:1].isdigit() for cell in cells):
+            if not times and not any(map(_is_number, cells)):
                 continue  # The names of the columns.
             raise RecordingError(
                 f"{path}:{number}: expected `seconds Mbit/s`, got `{line[:40]}`", hint="one number of each a line"
             ) from None
         if not times and seconds >= _MOST_SECONDS and math.isfinite(seconds):
             first = seconds
-            repairs.append("its times count from 1970: its first is taken for the start")
-        seconds -= first
+            a_second = next((some for least, some in _TIMES_A_SECOND.items() if seconds >= least), 1.0)
+            unit = {1e9: " in ns", 1e6: " in us", 1e3: " in ms"}.get(a_second, "")
+            repairs.append(f"its times count from 1970{unit}: its first is taken for the start")
+        seconds = (seconds - first) / a_second
+        if _MOST_MBIT_PER_S < mbit_per_s < math.inf:
+            raise RecordingError(
+                f"{path}:{number}: is no rate of a link in Mbit/s: `{line[:40]}`", hint="divide bit/s by 1,000,000"
+            )
         if not (0 <= seconds < _MOST_SECONDS and 0 <= mbit_per_s <= _MOST_MBIT_PER_S):
             raise RecordingError(f"{path}:{number}: is no time and rate: `{line[:40]}`", hint="seconds, then Mbit/s")
         if times and seconds < times[-1]:
@@ -154,6 +163,14 @@ def _rates(path: Path, repairs: list[str]) -> tuple[list[float], list[float]]:
     if not times:
         raise RecordingError(f"{path}: holds no rates", hint="lines of `seconds Mbit/s`")
     return times, rates
+
+
+def _is_number(cell: str) -> bool:
+    try:
+        float(cell)
+    except ValueError:
+        return False
+    return True
 
 
 def _held(

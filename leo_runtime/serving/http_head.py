@@ -16,6 +16,10 @@ MOST_HEAD_BYTES, MOST_HEADERS = 16 << 10, 64
 _LINE = re.compile(rb"([A-Z]{1,16}) (/[!-~]*) HTTP/1\.([01])\r?\n")
 _HEADER = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]+):([^\x00-\x08\x0a-\x1f\x7f]*)\r?\n")
 """Whitespace about the value is stripped afterwards: a pattern that did would try all ways to share it out."""
+_ONCE = frozenset(("host", "content-length", "transfer-encoding", "content-encoding", "authorization", "expect"))
+"""Of these two would be two meanings, as of what is our own. Any other is a list that goes on in the second, which
+proxies on the way make use of: each adds its `X-Forwarded-For`."""
+_OUR_OWN = ("leo-", "inference-header-")
 
 
 class HeadTooLargeError(InputError):
@@ -30,7 +34,7 @@ class Head:
     path: tuple[str, ...]
     """The parts of its path, unquoted."""
     headers: Mapping[str, str]
-    """By names in small letters, each once."""
+    """By names in small letters; what was given in several lines is one list."""
     keeps_alive: bool
     body_bytes: int
 
@@ -49,16 +53,22 @@ def read_head(stream: BinaryIO) -> Head | None:
         raise InputError("that is no request of HTTP/1.1")
     left = MOST_HEAD_BYTES - len(line)
     headers: dict[str, str] = {}
+    given = 0
     while (line := _line(stream, left)) not in (b"\r\n", b"\n"):
         left -= len(line)
         header = _HEADER.fullmatch(line)
         if header is None:
-            raise InputError(f"header {len(headers) + 1} is none" if line else "the head ends in the middle")
+            raise InputError(f"header {given + 1} is none" if line else "the head ends in the middle")
         name = header[1].decode().lower()
-        if name in headers:
+        said = header[2].strip(b" \t").decode("latin-1")
+        if name not in headers:
+            headers[name] = said
+        elif name in _ONCE or name.startswith(_OUR_OWN):
             raise InputError(f"the header `{name}` is given twice")
-        headers[name] = header[2].strip(b" \t").decode("latin-1")
-        if len(headers) > MOST_HEADERS:
+        else:
+            headers[name] += f", {said}"
+        given += 1
+        if given > MOST_HEADERS:
             raise HeadTooLargeError(f"there are more than {MOST_HEADERS} headers")
     try:
         parts = tuple(unquote_to_bytes(part).decode() for part in found[2].partition(b"?")[0].split(b"/")[1:])

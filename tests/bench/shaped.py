@@ -10,7 +10,8 @@ machine alone.
 Claims: the link is as it should be; no answer is lost, and each is the local one, label by label and, by the same
 variants, bit by bit; after a fault the server is in service again within three seconds in the median, and ten at most
 (what is lost again and again is asked more and more rarely); the rate of the link is thought to be what it is, within
-20 % in the median. Exits with 1 where one fails. Runs last 15 s, as many as make up the seconds asked for.
+20 % in the median of a hundred looks or more. Exits with 1 where one fails. Runs last 15 s, as many as make up the
+seconds asked for.
 
 On a machine that is busy frames may be skipped, since nothing of them could start in time. That says nothing of the
 link; a run of each workload without a server is there to compare with, unless few seconds are asked for.
@@ -64,10 +65,10 @@ RATES_MBIT_PER_S = (1, 5, 40)
 END = b"!"
 RATE_WITHIN, ROUND_TRIP_WITHIN_MS = 0.15, 10.0
 """How far the link may be off, on a machine that is busy."""
-RATE_OFF = 0.2
-"""In the median, whenever something was seen of the link."""
-BACK_USUALLY_US, BACK_WITHIN_US = 3_000_000, 10_000_000
-"""After a fault: in the median, and at most."""
+RATE_OFF, ENOUGH_RATES = 0.2, 100
+"""In the median, whenever something was seen of the link while no fault was about; of fewer it says too little."""
+BACK_USUALLY_US, BACK_WITHIN_US, ENOUGH_FAULTS = 3_000_000, 10_000_000, 5
+"""After a fault: in the median, where there are enough of its kind, and at most."""
 
 
 @dataclass(frozen=True)
@@ -155,7 +156,9 @@ class Case:
                 Faults(runtime, server, link, Random(seed)) as faults,
             ):
                 replay(runtime, self.recording, self.span, policy="exact", time="real", sinks=[kept])
-            return beside(self.local, kept.frames, faults.found), faults.found, watch.rate_off
+            # While a link is cut its trace is not what it does.
+            off = [by for at_us, by in watch.rate_off if not any(one.touches(at_us, at_us) for one in faults.found)]
+            return beside(self.local, kept.frames, faults.found), faults.found, off
 
     def alone(self) -> Came:
         """It, on this machine alone, in real time."""
@@ -262,8 +265,8 @@ def main() -> int:
         print(line)
         good &= is_good
     off = median(map(abs, rate_off)) if rate_off else 0.0
-    print(f"rates as they were thought to be: {off:.0%} off in the median of {len(rate_off)}")
-    good &= off <= RATE_OFF
+    print(f"rates as they were thought to be, with no fault about: {off:.0%} off in the median of {len(rate_off)}")
+    good &= off <= RATE_OFF or len(rate_off) < ENOUGH_RATES
     print("all as claimed" if good else "NOT as claimed")
     return int(not good)
 
@@ -290,7 +293,7 @@ def recoveries(faults: Sequence[Fault]) -> Iterator[tuple[str, bool]]:
         yield (
             f"{kind}: {len(ended)} times, for {median(one.lasted_us for one in ended) / 1e6:.1f} s in the median; "
             f"in service again after {median(after_us) / 1e6:.2f} s in the median, {after_us[-1] / 1e6:.2f} s at most",
-            median(after_us) <= BACK_USUALLY_US and after_us[-1] <= BACK_WITHIN_US,
+            after_us[-1] <= BACK_WITHIN_US and (len(ended) < ENOUGH_FAULTS or median(after_us) <= BACK_USUALLY_US),
         )
 
 

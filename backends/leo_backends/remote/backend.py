@@ -17,7 +17,7 @@ import numpy as np
 from leo_backends.checked import require_inputs
 from leo_backends.remote.grpc_pool import GrpcPool
 from leo_backends.remote.options import options_of, place_of
-from leo_backends.remote.pool import SPARE_BYTES, Answer, Call, Pool
+from leo_backends.remote.pool import SPARE_BYTES, Answer, Call, Pool, is_of_another
 from leo_runtime.back_off import wait_us
 from leo_runtime.backend import DeviceRun, Kernel
 from leo_runtime.backend.keeping import ForgottenError, KeptArray, KeptRun, KeptValue, Passed
@@ -27,6 +27,7 @@ from leo_runtime.backend.open_inference import (
     KEPT,
     MOST_FORGOTTEN,
     SAMPLES,
+    TYPES,
     Asked,
     KeptTensor,
     Tensor,
@@ -44,8 +45,8 @@ from leo_runtime.operators.outputs import one_value
 
 STAGES = "leo_stages"
 """The extension of `leo-runtime serve`: stages by what they are, requests by ids, and how long runs took."""
-GONE = 410
-"""The status for an input that the server does not keep any more."""
+UNAUTHORIZED, GONE = 401, 410
+"""The statuses for a token that is wrong, and for an input that the server does not keep any more."""
 MOST_UNNEEDED = 10_000
 """Of more the oldest are left to their age."""
 JSON_BYTES_PER_VALUE = 32
@@ -186,7 +187,7 @@ class RemoteBackend:
             headers = {"Content-Type": "application/octet-stream", JSON_LENGTH: str(len(message.json))}
         if self._pool.remembers and once:
             headers["Leo-Request-Id"] = request_id
-        answer = self._pool.ask(
+        answer = self._answer(
             "POST",
             path,
             (message.json, *message.tensors),
@@ -198,7 +199,7 @@ class RemoteBackend:
         )
         if answer.status == GONE and self.keeps:
             raise ForgottenError(str(self._pool.refused(answer, what)))
-        if answer.status != 200:
+        if answer.status != 200 or is_of_another(answer):
             raise self._pool.refused(answer, what)
         try:
             found = read_answer(answer.body, answer.json_length, request_id) if once or outputs else ()
@@ -206,6 +207,14 @@ class RemoteBackend:
             self._pool.forget_idle()
             raise KernelError(f"{what}: {self._pool.url} answered what is no answer ({error})") from None
         return message.size, answer, found
+
+    def _answer(self, method: str, path: str, *more: Any, **options: Any) -> Answer:
+        """As `Pool.ask`; where the token does not count any more, by the one that its file holds now."""
+        asked = self._pool.headers
+        answer = self._pool.ask(method, path, *more, **options)
+        if answer.status == UNAUTHORIZED and self._pool.renew_token(asked):  # Nothing has run.
+            answer = self._pool.ask(method, path, *more, **options)
+        return answer
 
     def _no_longer_needed(self) -> list[str]:
         ids: list[str] = []
@@ -262,8 +271,8 @@ class RemoteBackend:
 
         Raises `DeviceUnavailableError` where it is not there, `KernelError` where it answers no.
         """
-        answer = self._pool.ask("GET", path, most_bytes=MOST_METADATA_BYTES, most_us=most_us)
-        if answer.status != 200:
+        answer = self._answer("GET", path, most_bytes=MOST_METADATA_BYTES, most_us=most_us)
+        if answer.status != 200 or is_of_another(answer):
             raise self._pool.refused(answer, what)
         try:
             return read_json(answer.body)
@@ -280,6 +289,15 @@ class _Input:
 
     name: str
     shape: tuple[int, ...]
+    dtype: np.dtype[Any] | None = None
+    """The type of floats that it takes in place of float32."""
+
+    def of(self, array: np.ndarray) -> np.ndarray:
+        """An input so. What is shorter is packed."""
+        if self.dtype is not None and array.dtype == np.float32:
+            with np.errstate(over="ignore"):  # Infinite is what that number is there.
+                array = array.astype(self.dtype)
+        return array if array.size < prod(self.shape) else array.reshape(self.shape)
 
 
 class RemoteKernel:
@@ -314,7 +332,7 @@ class RemoteKernel:
         tensors = [
             KeptTensor(taken.name, array.id, array.dtype, array.shape)
             if isinstance(array, KeptArray)
-            else Tensor(taken.name, array if array.size < prod(taken.shape) else array.reshape(taken.shape))
+            else Tensor(taken.name, taken.of(array))
             for taken, array in zip(self._inputs, inputs, strict=True)
         ]
         self._call = call = Call()
@@ -382,7 +400,8 @@ def _whole(outputs: Sequence[Tensor | KeptTensor]) -> list[Tensor]:
 def _inputs_of(said: Mapping[str, Any], stage: BoundStage, url: str) -> list[_Input]:
     """A model's inputs, in order: as the stage's, or with an axis of 1 before them, for batches.
 
-    Where the server does not say, they are `input_0` and so on. Raises `KernelError` where they are not the stage's.
+    Where the server does not say, they are `input_0` and so on. Raises `KernelError` where they are not the stage's, or
+    of a type that no float32 goes as.
     """
     listed = said.get("inputs") or [{"name": f"input_{n}", "shape": list(s)} for n, s in enumerate(stage.input_shapes)]
     found: list[_Input] = []
@@ -391,7 +410,7 @@ def _inputs_of(said: Mapping[str, Any], stage: BoundStage, url: str) -> list[_In
             name, has = (one.get("name"), one.get("shape")) if isinstance(one, dict) else (None, None)
             taken = next((way for way in (tuple(shape), (1, *shape)) if _fits(way, has)), None)
             if isinstance(name, str) and taken is not None:
-                found.append(_Input(name, taken))
+                found.append(_Input(name, taken, _other_floats(one, stage, len(found), url)))
     if len(found) != len(stage.input_shapes):
         raise KernelError(
             f"stage `{stage.name}` has inputs of the shapes {', '.join(map(shown, stage.input_shapes))}, the model on "
@@ -399,6 +418,20 @@ def _inputs_of(said: Mapping[str, Any], stage: BoundStage, url: str) -> list[_In
             hint="name the right one in the processor's options: models",
         )
     return found
+
+
+def _other_floats(said: Mapping[str, Any], stage: BoundStage, place: int, url: str) -> np.dtype[Any] | None:
+    """The type of floats that a model wants, where it is another than float32. Raises `KernelError`."""
+    wanted = said.get("datatype")
+    is_own = stage.operator.is_source or place < len(stage.takes)  # It may be stored otherwise than as float32.
+    if is_own or not isinstance(wanted, str) or wanted == "FP32":
+        return None
+    if wanted in ("FP16", "FP64"):
+        return TYPES[wanted].newbyteorder("=")
+    raise KernelError(
+        f"stage `{stage.name}` gives its model on {url} numbers of float32, which takes {printable(wanted)[:50]}",
+        hint="name one in `models` that takes FP32, FP16 or FP64",
+    )
 
 
 def _fits(shape: Sequence[int], has: Any) -> bool:

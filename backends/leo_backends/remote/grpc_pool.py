@@ -7,18 +7,17 @@ the server remembers requests by their ids, or where it may run twice; grpcio's 
 from __future__ import annotations
 
 import json
-import ssl
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
-from leo_backends.remote.options import Place
-from leo_backends.remote.pool import SPARE_BYTES, Answer, Call, number_of, refused, unavailable
+from leo_backends.remote.options import AUTHORIZATION, Place, with_token_of_now
+from leo_backends.remote.pool import LONGEST_IDLE_US, SPARE_BYTES, Answer, Call, number_of, refused, unavailable
 from leo_runtime.backend import inference_messages as messages
 from leo_runtime.backend.protobuf_wire import decode, encode
-from leo_runtime.clock import WallClock
+from leo_runtime.clock import WallClock, since_boot_us
 from leo_runtime.errors import DeviceUnavailableError, InputError, KernelError, LeoError, MissingExtraError
 
 if TYPE_CHECKING:
@@ -42,13 +41,16 @@ STATUSES: Mapping[str, int] = {
 class GrpcPool:
     """The connection to a server. From any thread."""
 
-    def __init__(self, place: Place, clock: WallClock | None = None) -> None:
+    def __init__(
+        self, place: Place, clock: WallClock | None = None, since_boot_us: Callable[[], int] = since_boot_us
+    ) -> None:
         """Raises `MissingExtraError`."""
         try:
             import grpc
         except ImportError:
             raise MissingExtraError("a server that is asked by gRPC", EXTRA) from None
         self._grpc, self._place, self._clock = grpc, place, clock or WallClock()
+        self._since_boot_us = since_boot_us
         self._line: _Line | None = None
         self._calls: set[Call] = set()
         self._lock = threading.Lock()
@@ -79,7 +81,7 @@ class GrpcPool:
         metadata = [
             (name.lower(), said)
             for name, said in {**self._place.headers, **(headers or {})}.items()
-            if name == "Authorization" or name.startswith("Leo-")
+            if name == AUTHORIZATION or name.startswith("Leo-")
         ]
         with self._lock:
             self._require_open()
@@ -107,6 +109,16 @@ class GrpcPool:
         """Why the server did not do what it was asked for, in words."""
         return refused(self.url, answer, what)
 
+    def renew_token(self, asked: Mapping[str, str]) -> bool:
+        """Whether the token is another one now than the one that was sent with these headers."""
+        self._place = with_token_of_now(self._place)
+        return self._place.headers != asked
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """What is sent with every request."""
+        return self._place.headers
+
     def forget_idle(self) -> None:
         """Have the next call go by another connection."""
         with self._lock:
@@ -131,15 +143,20 @@ class GrpcPool:
         """A connection that lets so large an answer in, with one user more. Raises `KernelError`."""
         with self._lock:
             self._require_open()
-            if self._line is None or self._line.most_bytes < most_bytes:  # The other ends with who uses it.
-                self._line = _Line(self._grpc, self._place, max(most_bytes, LEAST_BYTES))
-            self._line.users += 1
-            return self._line
+            line = self._line
+            is_old = line is not None and not line.users and self._since_boot_us() - line.used_us > LONGEST_IDLE_US
+            if is_old and line is not None:
+                line.channel.close()
+            if line is None or is_old or line.most_bytes < most_bytes:  # The other ends with who uses it.
+                line = self._line = _Line(self._grpc, self._place, max(most_bytes, LEAST_BYTES))
+            line.users += 1
+            return line
 
     def _let_go(self, line: _Line, *, is_broken: bool) -> None:
         """One user less. What is broken may hang for longer than a new connection takes, so nobody uses it again."""
         with self._lock:
             line.users -= 1
+            line.used_us = self._since_boot_us()
             if is_broken and self._line is line:
                 self._line = None
             is_over = self._line is not line and not line.users
@@ -219,6 +236,8 @@ class _Line:
     def __init__(self, grpc: Any, place: Place, most_bytes: int) -> None:
         self.most_bytes, self.users = most_bytes, 0
         """How many calls go by it now."""
+        self.used_us = 0
+        """When the last one ended."""
         host = f"[{place.host}]" if ":" in place.host else place.host
         options = (
             ("grpc.max_receive_message_length", most_bytes),
@@ -233,8 +252,7 @@ class _Line:
         if place.tls is None:
             self.channel: grpc.Channel = grpc.insecure_channel(address, options)
         else:
-            roots = "".join(map(ssl.DER_cert_to_PEM_cert, place.tls.get_ca_certs(binary_form=True))).encode()
-            credentials = grpc.ssl_channel_credentials(roots or None)
+            credentials = grpc.ssl_channel_credentials(place.roots or None)
             self.channel = grpc.secure_channel(address, credentials, options)
 
 

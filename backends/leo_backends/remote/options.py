@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ssl
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated
 from urllib.parse import urlsplit
@@ -15,6 +15,7 @@ from leo_runtime.documents.hardware import Processor
 from leo_runtime.errors import DeviceUnavailableError, DocumentError
 from leo_runtime.schema import Name, PathName, Value
 
+AUTHORIZATION = "Authorization"
 Seconds = Annotated[float, Field(gt=0, le=3_600)]
 
 
@@ -57,6 +58,9 @@ class Place:
     connect_timeout_s: float
     timeout_s: float
     is_grpc: bool = False
+    roots: bytes = b""
+    """The certificates that are trusted, as PEM, for gRPC, which knows no `ssl.SSLContext`."""
+    token_file: str | None = None
 
 
 def options_of(processor: Processor) -> RemoteOptions:
@@ -89,13 +93,15 @@ def place_of(options: RemoteOptions, processor: str) -> Place:
         raise DocumentError(source, "by gRPC tensors go as bytes", "$.binary", "false", hint="leave it out")
     headers = {} if is_grpc else {"Accept-Encoding": "identity"}
     if options.token_file is not None:
-        headers["Authorization"] = f"Bearer {_token(options.token_file, source)}"
+        headers[AUTHORIZATION] = f"Bearer {_token(options.token_file, source)}"
     if port is None:
         port = 443 if parts.scheme == "https" else 80
     return Place(
         url=options.url,
         host=host,
         port=port,
+        token_file=options.token_file,
+        roots=_roots(options.ca_file, source) if parts.scheme == "grpcs" else b"",
         path=parts.path.rstrip("/"),
         tls=_tls(options.ca_file, source) if parts.scheme in ("https", "grpcs") else None,
         headers=headers,
@@ -103,6 +109,35 @@ def place_of(options: RemoteOptions, processor: str) -> Place:
         timeout_s=options.timeout_s,
         is_grpc=is_grpc,
     )
+
+
+def with_token_of_now(place: Place) -> Place:
+    """It with the token that the file holds now; as it is where that is the same, or cannot be read."""
+    if place.token_file is None:
+        return place
+    try:
+        said = f"Bearer {_token(place.token_file, '')}"
+    except DocumentError:  # It is about to be written: the one of before may still do.
+        return place
+    if said == place.headers.get(AUTHORIZATION):
+        return place
+    return replace(place, headers={**place.headers, AUTHORIZATION: said})
+
+
+def _roots(ca_file: str | None, source: str) -> bytes:
+    """The certificates in a file, all of them: of those that sign themselves `ssl` lists only such as may sign others.
+    Else the system's, of which it lists none before they are needed; nothing where there are none.
+    """
+    system = ssl.get_default_verify_paths()
+    try:
+        if ca_file is not None:
+            return Path(ca_file).expanduser().read_bytes()
+        if system.cafile is not None:
+            return Path(system.cafile).read_bytes()
+        files = sorted(Path(system.capath).glob("*.[0-9]")) if system.capath is not None else []
+        return b"\n".join(file.read_bytes() for file in files)
+    except OSError as error:
+        raise _unusable(ca_file, source, error) from None
 
 
 def _token(path: str, source: str) -> str:
@@ -120,12 +155,16 @@ def _tls(ca_file: str | None, source: str) -> ssl.SSLContext:
     try:
         context = ssl.create_default_context(cafile=None if ca_file is None else str(Path(ca_file).expanduser()))
     except OSError as error:  # Those of ssl are such, too.
-        raise DocumentError(
-            source,
-            f"the certificates {ca_file} cannot be used ({error.strerror or error})",
-            "$.ca_file",
-            ca_file or "",
-            hint="a PEM file with the certificate that signed the server's",
-        ) from None
+        raise _unusable(ca_file, source, error) from None
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     return context
+
+
+def _unusable(ca_file: str | None, source: str, error: OSError) -> DocumentError:
+    return DocumentError(
+        source,
+        f"the certificates {ca_file or 'of the system'} cannot be used ({error.strerror or error})",
+        "$.ca_file",
+        ca_file or "",
+        hint="a PEM file with the certificate that signed the server's",
+    )

@@ -20,12 +20,19 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, cast
 
-from leo_backends.remote.options import Place
+from leo_backends.remote.options import Place, with_token_of_now
 from leo_runtime.backend.open_inference import JSON_LENGTH, read_json
-from leo_runtime.clock import WallClock
+from leo_runtime.clock import WallClock, since_boot_us
 from leo_runtime.errors import DeviceUnavailableError, InputError, KernelError, LeoError, printable
 
 MOST_IDLE = 16
+LONGEST_IDLE_US = 60_000_000
+"""Routers and balancers on the way forget a connection that is silent, the hastiest within minutes, as they do while
+this machine sleeps; nobody is told, and what is sent by it is waited for in vain."""
+NEXT_ADDRESS_S = 0.25
+"""How long an address is waited for before the next one of a name is tried as well (RFC 8305)."""
+GATEWAYS = frozenset((407, 502, 503, 504, 511, *range(300, 400), *range(520, 531)))
+"""Statuses by which somebody else on the way answers, unless the body is the server's own JSON."""
 LAST_WORDS_S = 0.2
 """How long a server that takes no more of a request is listened to."""
 SPARE_BYTES = 1 << 16
@@ -49,6 +56,10 @@ class Answer:
     """From its first byte on until the answer was here: not what a new connection took."""
     answered_us: int = 0
     """Of that, how long it was until the answer began."""
+
+
+_OF_ANOTHER_TIME = (9, 10)
+"""OpenSSL's codes for a certificate that does not hold yet, or no more."""
 
 
 class Call:
@@ -82,9 +93,13 @@ class Call:
 class Pool:
     """The connections to a server. From any thread."""
 
-    def __init__(self, place: Place, clock: WallClock | None = None) -> None:
-        self._place, self._clock = place, clock or WallClock()
+    def __init__(
+        self, place: Place, clock: WallClock | None = None, since_boot_us: Callable[[], int] = since_boot_us
+    ) -> None:
+        self._place, self._clock, self._since_boot_us = place, clock or WallClock(), since_boot_us
         self._idle: list[socket.socket] = []
+        self._idle_since_us: dict[socket.socket, int] = {}
+        self._process = os.getpid()
         self._calls: set[Call] = set()
         self._lock = threading.Lock()
         self._is_closed = False
@@ -162,18 +177,32 @@ class Pool:
             call.give_up()
         self.forget_idle()
 
+    def renew_token(self, asked: Mapping[str, str]) -> bool:
+        """Whether the token is another one now than the one that was sent with these headers."""
+        self._place = with_token_of_now(self._place)
+        return self._place.headers != asked
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """What is sent with every request."""
+        return self._place.headers
+
     def refused(self, answer: Answer, what: str) -> LeoError:
         """Why the server did not do what it was asked for, in words."""
         return refused(self.url, answer, what)
 
     def _connection(self, call: Call, until_us: int) -> tuple[socket.socket, bool]:
         """A connection, and whether it was used before. Raises `DeviceUnavailableError`."""
+        if self._process != os.getpid():  # We were forked: by one connection two would read each other's answers.
+            self._process = os.getpid()
+            self.forget_idle()
         while True:
             with self._lock:
                 if not self._idle:
                     break
                 connection = self._idle.pop()
-            if not _has_news(connection):
+                idle_us = self._since_boot_us() - self._idle_since_us.pop(connection)
+            if idle_us <= LONGEST_IDLE_US and not _has_news(connection):
                 call.begin(partial(_cut, connection))
                 return connection, True
             connection.close()
@@ -188,26 +217,64 @@ class Pool:
     def _connected(self, call: Call, until_us: int) -> socket.socket:
         """A new connection, which may be given up as it comes about. Raises `OSError`, `UnicodeError`."""
         place = self._place
-        failed = OSError("it has no address")
-        for family, kind, protocol, _, address in socket.getaddrinfo(place.host, place.port, type=socket.SOCK_STREAM):
-            most_s = min(place.connect_timeout_s, (until_us - self._clock.now_us()) / 1e6)
-            if most_s <= 0:
-                raise TimeoutError
-            own = socket.socket(family, kind, protocol)
+        left: list[Any] = socket.getaddrinfo(place.host, place.port, type=socket.SOCK_STREAM)
+        while True:
+            most_us = min(round(place.connect_timeout_s * 1e6), until_us - self._clock.now_us())
+            own = self._first_connected(call, left, self._clock.now_us() + most_us)
             try:
-                _begin_connecting(own, address)
-                call.begin(partial(_cut, own))
-                _end_connecting(own, most_s)
+                own.settimeout(max(1e-3, most_us / 1e6))
                 return self._ready(call, own)
-            except OSError as error:
+            except OSError:
                 own.close()
-                failed = error
-                if call.is_given_up:
-                    break
+                if not left or call.is_given_up:
+                    raise
             except BaseException:
                 own.close()
                 raise
-        raise failed
+
+    def _first_connected(self, call: Call, left: list[Any], until_us: int) -> socket.socket:
+        """The connection to whichever address is there first, of which those that were tried are no longer `left`.
+
+        The next one is tried, too, where one is slow or fails: one that is silent, as of IPv6 that leads nowhere, keeps
+        nobody waiting. Raises `OSError`.
+        """
+        failed = OSError("it has no address")
+        tried: list[socket.socket] = []
+        poll = select.poll()
+        try:
+            while left or tried:
+                if call.is_given_up:
+                    raise failed
+                if left:
+                    family, kind, protocol, _, address = left.pop(0)
+                    own = socket.socket(family, kind, protocol)
+                    tried.append(own)
+                    try:
+                        _begin_connecting(own, address)
+                    except OSError as error:
+                        failed = error
+                        tried.remove(own)
+                        own.close()
+                        continue
+                    poll.register(own, select.POLLOUT)
+                    call.begin(partial(_cut_all, tuple(tried)))
+                left_s = (until_us - self._clock.now_us()) / 1e6
+                if left_s <= 0:
+                    raise TimeoutError
+                came = {number for number, _ in poll.poll(min(left_s, NEXT_ADDRESS_S if left else left_s) * 1e3)}
+                for one in [one for one in tried if one.fileno() in came]:
+                    tried.remove(one)
+                    code = one.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+                    if code == 0 and not call.is_given_up:
+                        call.begin(partial(_cut, one))
+                        return one
+                    failed = OSError(code, os.strerror(code))
+                    poll.unregister(one)
+                    one.close()
+            raise failed
+        finally:
+            for one in tried:
+                one.close()
 
     def _ready(self, call: Call, own: socket.socket) -> socket.socket:
         """A connection without Nagle's waiting, with TLS where it is to have that. Raises `OSError`."""
@@ -293,9 +360,11 @@ class Pool:
         with self._lock:
             if not call.is_given_up and not self._is_closed:
                 self._idle.append(connection)
+                self._idle_since_us[connection] = self._since_boot_us()
                 if len(self._idle) <= MOST_IDLE:
                     return
                 connection = self._idle.pop(0)
+                del self._idle_since_us[connection]
         connection.close()
 
     def _drop(self, connection: socket.socket, call: Call) -> None:
@@ -307,8 +376,17 @@ class Pool:
         """Others that were idle are as stale, or as much out of step, as the one that failed."""
         with self._lock:
             idle, self._idle = self._idle, []
+            self._idle_since_us.clear()
         for connection in idle:
             connection.close()
+
+
+def is_of_another(answer: Answer) -> bool:
+    """Whether somebody else on the way answered: a proxy whose server is gone, a network that asks for a login.
+
+    All that a server says where it does what it is asked for is an object of JSON, with or without bytes behind it.
+    """
+    return answer.status in (200, *GATEWAYS) and answer.body.lstrip()[:1] != b"{"
 
 
 def refused(url: str, answer: Answer, what: str) -> LeoError:
@@ -318,6 +396,11 @@ def refused(url: str, answer: Answer, what: str) -> LeoError:
     except InputError:
         said = answer.body[:300].decode("utf-8", "replace")
     reason = printable(said)[:500] or http.client.responses.get(answer.status, "no reason given")
+    if is_of_another(answer):
+        return DeviceUnavailableError(
+            f"{what}: what answered {answer.status} ({reason}) for {url} does not speak the Open Inference Protocol v2",
+            hint="is that the right port? A proxy answers so whose server is gone, and a network that wants a login",
+        )
     hint = {
         401: "name the server's token in the processor's options: token_file",
         403: "ask who runs the server whether this machine may use it",
@@ -332,6 +415,16 @@ def refused(url: str, answer: Answer, what: str) -> LeoError:
 
 def unavailable(place: Place, error: BaseException) -> DeviceUnavailableError:
     """Why the server cannot be used now, in words."""
+    if isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE):
+        return DeviceUnavailableError(
+            f"no connection to the server {place.url} can be opened ({error.strerror})",
+            hint="let this process have more files: ulimit -n",
+        )
+    if isinstance(error, ssl.SSLCertVerificationError) and error.verify_code in _OF_ANOTHER_TIME:
+        return DeviceUnavailableError(
+            f"the server {place.url} shows a certificate that does not hold now ({error.verify_message})",
+            hint="is this machine's clock right? If so, the server needs a new certificate",
+        )
     if isinstance(error, ssl.SSLCertVerificationError):
         return DeviceUnavailableError(
             f"the server {place.url} shows a certificate that is not trusted ({error.verify_message})",
@@ -393,23 +486,15 @@ def _cut(connection: socket.socket) -> None:
         socket.socket.shutdown(connection, socket.SHUT_RDWR)  # That of TLS would speak first.
 
 
+def _cut_all(connections: Sequence[socket.socket]) -> None:
+    for one in connections:
+        _cut(one)
+
+
 def _begin_connecting(own: socket.socket, address: Any) -> None:
     """Have the system connect it. Raises `OSError`."""
     own.setblocking(False)
-    _require_well(own.connect_ex(address))
-
-
-def _end_connecting(own: socket.socket, most_s: float) -> None:
-    """Wait until it is connected. Raises `OSError`, also where it is cut meanwhile."""
-    poll = select.poll()
-    poll.register(own, select.POLLOUT)
-    if not poll.poll(most_s * 1e3):
-        raise TimeoutError
-    _require_well(own.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR))
-    own.settimeout(most_s)
-
-
-def _require_well(code: int) -> None:
+    code = own.connect_ex(address)
     if code not in (0, errno.EINPROGRESS):
         raise OSError(code, os.strerror(code))
 
