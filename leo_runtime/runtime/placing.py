@@ -10,6 +10,7 @@ from leo_runtime.dispatch.driver import Driver
 from leo_runtime.dispatch.events import Exit
 from leo_runtime.dispatch.left import LeftOver, latest
 from leo_runtime.dispatch.plan import Plan
+from leo_runtime.dispatch.turning_back import latest_us
 from leo_runtime.documents.hardware import Hardware
 from leo_runtime.documents.problem import Placement
 from leo_runtime.frame.batch import Modes
@@ -63,7 +64,7 @@ class Placer:
         """How many frames in a row went no further than exits, as more would have been late..."""
         self._has_moved = False
         """...where plans have gone by what runs took, which nothing tells of what does not run."""
-        self._has_servers = any(processor.remote for processor in hardware.processors)
+        self._servers = frozenset(processor.name for processor in hardware.processors if processor.remote)
         self._horizon = horizon
         self._most_in_flight = most_in_flight
         self._most_stages = most_stages
@@ -107,7 +108,7 @@ class Placer:
 
     def due_us(self, graphs: tuple[str, ...], releases_us: tuple[int, ...]) -> Mapping[str, int]:
         """When stages of a frame of these graphs are due, from its release; of a batch it is not said."""
-        return self._exits.due_us(graphs) if self._has_servers and len(releases_us) == 1 else {}
+        return self._exits.due_us(graphs) if self._servers and len(releases_us) == 1 else {}
 
     def place(
         self,
@@ -156,25 +157,10 @@ class Placer:
             return self._to_exits(asked[-1][0], graphs, self._exits.early(graphs)) or why
         return why
 
-    def _without_vain(self, placed: Placed, alone: Conditions, graphs: tuple[str, ...]) -> Placed:
-        """This plan, or one that stops at exits where what comes after them would be too late: an exit answers then,
-        and what ran in vain would only cost energy, and make others late."""
-        if not self._exits.early(graphs) or placed.planned.solved is None:
-            return placed
-        late = self._exits.late(graphs, _ends_us(placed))
-        if not late:
-            self._given_up = 0
-            return placed
-        self._given_up += 1
-        if self._has_moved and self._given_up % TRIED_AGAIN == 0:
-            return placed
-        return self._to_exits(alone, graphs, late) or placed
-
-    def _to_exits(self, alone: Conditions, graphs: tuple[str, ...], given_up: tuple[str, ...]) -> Placed | None:
-        """The plan that goes no further than the exits of those given up, where there is one."""
-        gates = self._exits.closing(graphs, given_up)
-        planned = self._planner.plan(replace(alone, closed_gates=gates)) if gates else None
-        return _placed(planned, alone.asleep, ()) if isinstance(planned, Planned) else None
+    def turns_us(self, graphs: tuple[str, ...], plan: Plan) -> dict[str, tuple[int, bool]]:
+        """Of a frame by itself, by stage, when it waits for servers no longer, and whether it is on one itself."""
+        latest = latest_us(plan, self.due_us(graphs, (0,)), self._servers) if self._servers else {}
+        return {name: (at_us, plan.stages[name].resource in self._servers) for name, at_us in latest.items()}
 
     def place_alone(
         self,
@@ -202,6 +188,26 @@ class Placer:
             conditions = self._alone[graphs, asleep] = Conditions(graphs, (), asleep, tuple(links.items()))
         planned = self._planner.plan(conditions, context=self._planner.context(release_us))
         return _placed(planned, conditions.asleep) if isinstance(planned, Planned) else planned
+
+    def _without_vain(self, placed: Placed, alone: Conditions, graphs: tuple[str, ...]) -> Placed:
+        """This plan, or one that stops at exits where what comes after them would be too late: an exit answers then,
+        and what ran in vain would only cost energy, and make others late."""
+        if not self._exits.early(graphs) or placed.planned.solved is None:
+            return placed
+        late = self._exits.late(graphs, _ends_us(placed))
+        if not late:
+            self._given_up = 0
+            return placed
+        self._given_up += 1
+        if self._has_moved and self._given_up % TRIED_AGAIN == 0:
+            return placed
+        return self._to_exits(alone, graphs, late) or placed
+
+    def _to_exits(self, alone: Conditions, graphs: tuple[str, ...], given_up: tuple[str, ...]) -> Placed | None:
+        """The plan that goes no further than the exits of those given up, where there is one."""
+        gates = self._exits.closing(graphs, given_up)
+        planned = self._planner.plan(replace(alone, closed_gates=gates)) if gates else None
+        return _placed(planned, alone.asleep, ()) if isinstance(planned, Planned) else None
 
     def _is_too_much(
         self, flying: Collection[int], graphs_of: Mapping[int, Collection[str]], graphs: Collection[str]
