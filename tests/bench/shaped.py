@@ -67,8 +67,8 @@ RATE_WITHIN, ROUND_TRIP_WITHIN_MS = 0.15, 10.0
 """How far the link may be off, on a machine that is busy."""
 RATE_OFF, ENOUGH_RATES = 0.2, 100
 """In the median, whenever something was seen of the link while no fault was about; of fewer it says too little."""
-BACK_USUALLY_US, BACK_WITHIN_US = 3_000_000, 10_000_000
-"""After a fault: in the median, and at most."""
+BACK_USUALLY_US, BACK_WITHIN_US, ENOUGH_FAULTS = 3_000_000, 10_000_000, 5
+"""After a fault: in the median, where there are enough of its kind, and at most."""
 
 
 @dataclass(frozen=True)
@@ -293,7 +293,7 @@ def recoveries(faults: Sequence[Fault]) -> Iterator[tuple[str, bool]]:
         yield (
             f"{kind}: {len(ended)} times, for {median(one.lasted_us for one in ended) / 1e6:.1f} s in the median; "
             f"in service again after {median(after_us) / 1e6:.2f} s in the median, {after_us[-1] / 1e6:.2f} s at most",
-            median(after_us) <= BACK_USUALLY_US and after_us[-1] <= BACK_WITHIN_US,
+            after_us[-1] <= BACK_WITHIN_US and (len(ended) < ENOUGH_FAULTS or median(after_us) <= BACK_USUALLY_US),
         )
 
 
