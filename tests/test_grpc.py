@@ -238,7 +238,7 @@ class Way:
         _hang_up([one, two])  # Not on those that have come since.
 
     def cut(self) -> None:
-        _hang_up(self._sockets)
+        _hang_up(list(self._sockets))  # Not on those that come meanwhile.
 
     def close(self) -> None:
         self._listening.shutdown(socket.SHUT_RDWR)
