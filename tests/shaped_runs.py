@@ -35,8 +35,11 @@ KINDS: tuple[Kind, ...] = ("kill", "reset", "silent")
 
 
 def split(url: str = "", *, latency_us: int = 0, bytes_per_s: int | None = None, lanes: int = 2) -> Hardware:
-    """This machine, with a server where there is one, and what its links are said to do."""
-    near = {"name": NEAR, "backend": "cpu", "lanes": lanes, "active_mw": 6_000, "awake_mw": 500}
+    """This machine, with a server where there is one, and what its links are said to do.
+
+    A CPU that is awake and waits draws nothing, so that plans send all that comes back in time.
+    """
+    near = {"name": NEAR, "backend": "cpu", "lanes": lanes, "active_mw": 6_000}
     far = {
         "name": FAR,
         "backend": "remote",
@@ -120,7 +123,7 @@ class Faults:
         random: Random,
         *,
         kinds: Sequence[Kind] = KINDS,
-        quiet_us: tuple[int, int] = (SECOND_US, 2 * SECOND_US),
+        quiet_us: tuple[int, int] = (2 * SECOND_US, 4 * SECOND_US),
         lasts_us: tuple[int, int] = (SECOND_US // 5, 3 * SECOND_US // 2),
     ) -> None:
         """Each kind comes as often as the others; so long is quiet before each, once the server is in service, and so

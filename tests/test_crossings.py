@@ -19,7 +19,7 @@ from leo_runtime.documents.workload import Workload
 from leo_runtime.errors import DeviceUnavailableError, KernelError
 from leo_runtime.frame.records import FrameResult
 from leo_runtime.runtime.runtime import Runtime
-from servers import PATIENCE_S, serving, write_workload
+from servers import PATIENCE_S, serving, until, write_workload
 
 SMALL, LARGE = 100, 20_000
 """Samples: 400 bytes go along with their request, 80,000 are a transfer of their own."""
@@ -222,6 +222,29 @@ def test_what_is_there_is_named_and_forgotten_when_the_frame_ends(tmp_path: Path
     assert sorted(server.forgotten) == ["k0", "k1", "k2", "k3"], "two a frame: what went there, and what stayed"
     (first, _) = results
     assert [(one.stage, one.target) for one in first.transfers] == [("signal", "cloud")]
+
+
+def test_what_a_run_leaves_there_that_was_given_up_is_forgotten(tmp_path: Path, server: Server) -> None:
+    of, (window,) = workload(tmp_path, LARGE), windows(LARGE, 1)
+    reached, goes_on = threading.Event(), threading.Event()
+
+    def lasts(what: str) -> None:
+        if what == "louder of k":
+            reached.set()
+            goes_on.wait(PATIENCE_S)
+
+    server.before = lasts
+    with live(of, server, "louder", "level") as runtime:
+        try:
+            runtime.submit(runtime.now_us, {"signal": window}, graphs=["loud"])
+            assert reached.wait(PATIENCE_S)
+            runtime.lose("cloud")
+            (result,) = runtime.drain(PATIENCE_S)
+            assert {resource for _, resource in placed([result])} == {"cpu"}
+            assert server.forgotten == ["k0"], "what went there"
+        finally:
+            goes_on.set()
+        until(lambda: server.forgotten == ["k0", "k1"])
 
 
 def test_what_is_small_goes_along(tmp_path: Path, server: Server) -> None:

@@ -408,6 +408,23 @@ def test_who_has_no_token_has_nothing_read(workload: Workload) -> None:
         assert one.refused() == {"token": 1}
 
 
+def test_nobody_without_a_token_holds_a_place_by_sending_nothing(workload: Workload) -> None:
+    with serving(workload, token="c" * 32, grpc_port=0) as one, grpc.insecure_channel(one.grpc_url[7:]) as channel:
+        ends = threading.Event()
+
+        def never_ending() -> Iterator[bytes]:
+            ends.wait(PATIENCE_S)
+            yield b""
+
+        try:
+            for method in ("ServerLive", "ServerReady"):
+                asked = channel.stream_unary(f"/{SERVICE}/{method}").future(never_ending())
+                assert asked.result(PATIENCE_S) == b"\x08\x01"
+        finally:
+            ends.set()
+        assert one.refused() == {}
+
+
 def test_who_sends_nothing_is_hung_up_on(workload: Workload) -> None:
     limits = {"patience_s": 0.05, "look_s": 0.01}
     with serving(workload, grpc_port=0, **limits) as one, grpc.insecure_channel(one.grpc_url[7:]) as channel:

@@ -118,6 +118,47 @@ def test_an_output_without_room_comes_back_so_that_it_is_not_lost(workload: Work
         assert dict(one.service.kept.now().dropped) == {"size": 2}
 
 
+def test_what_would_push_each_other_out_is_not_said_to_be_kept(workload: Workload) -> None:
+    """There is room for two of them."""
+    with serving(workload, kept_bytes=2_000) as one:
+        assert post(one, "/v2/kept", [Tensor("before", SIGNAL)])[0] == 200
+        status, says = post(one, "/v2/kept", [Tensor(name, SIGNAL) for name in "abc"])
+        assert status == 413 and says.startswith("1200 bytes are more than is kept (2000)")
+        assert post(one, "/v2/kept/bring", outputs=[Asked("before")])[0] == 200, "what was there has not gone for that"
+        assert post(one, "/v2/kept", [Tensor(name, SIGNAL) for name in "ab"])[0] == 200
+        assert post(one, "/v2/kept/bring", outputs=[Asked("a"), Asked("b")])[0] == 200
+
+
+def test_outputs_that_would_push_each_other_out_come_back(workload: Workload) -> None:
+    class Pair:
+        """Two outputs in one."""
+
+        name, version = "pair", "1"
+
+        def metadata(self) -> dict[str, Any]:
+            return {}
+
+        def infer(self, inputs: Sequence[Tensor], outputs: Sequence[str]) -> tuple[Tensor, ...]:
+            return tuple(Tensor(name, SIGNAL * number) for number, name in enumerate(outputs))
+
+    with serving(workload, kept_bytes=1_000) as one:
+        one.service.add(Pair())
+        asked = [Asked(name, keep=f"k{name}", bring=False) for name in "ab"]
+        status, found = post(one, "/v2/models/pair/infer", outputs=asked)
+        assert status == 200 and np.array_equal(found["b"].array, SIGNAL) and isinstance(found["a"], Tensor)
+        status, found = post(one, "/v2/models/pair/infer", outputs=asked[:1])
+        assert found == {"a": kept("a", "ka")}
+
+
+def test_no_id_is_of_two(served: Serving) -> None:
+    status, says = post(served, "/v2/kept", [Tensor("a", SIGNAL), Tensor("a", -SIGNAL)])
+    assert (status, says) == (400, "two tensors are to be kept as 'a'")
+    asked = [Asked(name, keep="k", bring=False) for name in ("louder", "quieter")]
+    status, says = post(served, "/v2/models/louder/infer", [Tensor("input_0", SIGNAL)], asked)
+    assert (status, says) == (400, "two outputs are to be kept under one id")
+    assert served.service.kept.now().tensors == 0
+
+
 def test_an_output_that_is_not_finite_is_not_kept(served: Serving) -> None:
     asked = [Asked("louder", keep="b", bring=False)]
     _, found = post(served, "/v2/models/louder/infer", [Tensor("input_0", SIGNAL * np.float32(np.nan))], asked)

@@ -127,6 +127,24 @@ def test_one_that_fails_again_and_again_is_tried_ever_more_seldom() -> None:
     assert gaps_us[0] < SECOND
 
 
+def test_all_that_one_outage_takes_counts_as_one_failure() -> None:
+    watch = LinkWatch(machine())
+    for number in range(8):
+        watch.heard(up(number, 50_000, fate="lost"))
+    (known,) = watch.known(60_000)
+    assert known.failed == 8
+    assert watch.avoided(60_000) and not watch.avoided(400_000), "one of them alone is waited for as long"
+    watch.heard(up(400_000, 50_000, fate="lost"))
+    assert watch.avoided(800_000), "it was tried again, and failed again"
+
+
+def test_no_server_can_say_that_longer_was_waited_there_than_all_of_it_took() -> None:
+    watch = LinkWatch(machine())
+    watch.heard(up(0, 70_000, server_us=10**14, queued_us=10**14))
+    now = watch.now(SECOND)["cpu", "cloud"]
+    assert now is not None and now[0] < 80_000
+
+
 def test_in_virtual_time_the_dispatcher_knows_of_falls() -> None:
     watch = LinkWatch(machine(), Network(both(slow_from(0, 1_000_000))))
     watch.heard(up(0, 50_000, fate="lost"))

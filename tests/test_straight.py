@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+import split_machine
 from leo_runtime import shipped
 from leo_runtime.dispatch.alone import alone_plan
 from leo_runtime.dispatch.dispatcher import Dispatcher
@@ -38,6 +39,7 @@ from leo_runtime.study.shared import Shared
 from leo_runtime.testing import random_problem
 
 HEADSET = Path(__file__).parent / "bench" / "studies"
+EXAMPLES = Path(__file__).parents[1] / "docs" / "examples"
 SECOND_US = 1_000_000
 
 
@@ -135,6 +137,22 @@ def test_the_demo_comes_to_the_same_with_links_that_change(solver: str) -> None:
     recording = replace(recording, manifest=recording.manifest.model_copy(update={"links": samples}))
     straight, usual = summaries(documents, recording, 20, noise=100_000, solver=solver)
     assert straight == usual
+
+
+def test_early_exits_and_servers_that_are_turned_back_from_come_to_the_same() -> None:
+    """Who is late on a server by chance: the frame does without it, or has it computed here."""
+    nothing = Recording.of_nothing("nothing", 10 * SECOND_US, ())
+    exits = [
+        kind.from_file(EXAMPLES / f"exit.{name}toml")  # type: ignore[attr-defined]  # each has it
+        for kind, name in ((Workload, ""), (Hardware, "hardware."), (Profile, "profile."))
+    ]
+    split = split_machine.workload(), split_machine.hardware(), split_machine.profile()
+    for documents, why in ((exits, "`small` answers"), (split, "has not answered in time")):
+        made = changed(*documents, ["scale-deadlines 0.8"])
+        of = made.workload, made.hardware, made.profile
+        straight, usual = summaries(of, nothing, 10, noise=850_000)
+        assert straight == usual
+        assert any(why in failure.why for failure in usual.failures)
 
 
 def test_overload_comes_to_the_same() -> None:

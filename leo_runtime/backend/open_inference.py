@@ -158,6 +158,9 @@ def read_request(body: bytes, json_length: int | None) -> Request:
         keep = _id(wishes[KEEP], where) if KEEP in wishes else ""
         bring = not keep or wishes.get(BRING) is True
         wanted[name] = Asked(name, bool(wishes.get("binary_data", all_binary)), keep, bring)
+    ids = [one.keep for one in wanted.values() if one.keep]
+    if len(set(ids)) < len(ids):
+        raise InputError("two outputs are to be kept under one id")
     request_id = said.get("id") or ""
     if not isinstance(request_id, str) or len(request_id) > LONGEST_NAME:
         raise InputError(f"`id` is no text of at most {LONGEST_NAME} characters")

@@ -19,6 +19,10 @@ from leo_runtime.frozen import dataclass
 Woken = tuple[str, int]
 """A resource that is woken, and when that begins."""
 
+Turn = tuple[int, int, bool]
+"""A stage's place among all pieces of work, and when what it needs from servers is waited for no longer, from the
+release (`turning_back`); whether it runs on one itself. Where it has then ended there, or begun here, nothing is."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class AloneSend:
@@ -90,6 +94,12 @@ class AlonePlan:
             if end_us > last_us:
                 last_us = end_us
         return starts_us, ends_us, last_us, [(self.uses[used][0], at_us) for used, at_us in woken.items()]
+
+    def waits_for_all(
+        self, turns: Sequence[Turn], release_us: int, starts_us: Sequence[int], ends_us: Sequence[int]
+    ) -> bool:
+        """Whether no server is turned back from, where the pieces of work start and are over then."""
+        return all((ends_us[at] if is_there else starts_us[at]) < release_us + at_us for at, at_us, is_there in turns)
 
     def keeps(self, limits: Limits, deadline_us: int, lasts_us: Sequence[int]) -> bool:
         """Whether no run is given up, where they last so long and that is the frame's longest deadline."""

@@ -59,7 +59,7 @@ from leo_runtime.frozen import dataclass
 from leo_runtime.values import whole
 
 if TYPE_CHECKING:
-    from leo_runtime.dispatch.alone import AlonePlan, Woken
+    from leo_runtime.dispatch.alone import AlonePlan, Turn, Woken
     from leo_runtime.dispatch.dispatcher import Dispatcher
     from leo_runtime.dispatch.inflight import Attempt
     from leo_runtime.dispatch.links import Ends
@@ -276,14 +276,15 @@ class Simulator:
         before_us: int | None,
         deadline_us: int,
         asleep: Collection[str],
+        turns: Sequence[Turn] = (),
     ) -> tuple[list[int], list[int], list[Woken]] | None:
         """Run a frame that has the machine to itself at its release: when its pieces of work start and are over, and
         who is woken for it.
 
         None where it is not over when the next is released at `before_us` (None: there is no next one), or has a run
-        that is to be given up: then nothing has happened, and it is to be posted. `deadline_us` is its longest,
-        `asleep` are `Dispatcher.sleepers`, and every gate of it has to open. Nobody else may use the dispatcher
-        meanwhile. Noise that is asked for it may be asked for once more.
+        that is to be given up, or a server that is turned back from: then nothing has happened, and it is to be posted.
+        `deadline_us` is its longest, `asleep` are `Dispatcher.sleepers`, and every gate of it has to open. Nobody else
+        may use the dispatcher meanwhile. Noise that is asked for it may be asked for once more.
         """
         if self._aside:
             return None
@@ -300,6 +301,8 @@ class Simulator:
             return None
         starts_us, ends_us, last_us, woken = times
         if before_us is not None and last_us > before_us:
+            return None
+        if turns and not plan.waits_for_all(turns, release_us, starts_us, ends_us):
             return None
         if limits is not None:
             plan.note(limits, lasts_us)

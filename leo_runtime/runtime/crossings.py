@@ -111,6 +111,7 @@ class Crossings:
         with self._seen(order.source, order.target, now_us) as seen:
             kept, passed = far.put(arrays_of(value), order.limit_us)
             seen(passed, passed.sent_bytes, passed.took_us)
+        flight.to_forget.append((order.target, kept))
         flight.kept[stage, number, order.target] = kept
 
     @contextmanager
@@ -154,6 +155,8 @@ class Crossings:
                     run = kernel.run(inputs, keep=keep, bring=bring)
                     # What comes back along with it is no time of this way.
                     seen(run.passed, run.passed.sent_bytes if is_along else 0, run.passed.answered_us)
+                if run.kept is not None:  # Whether or not anybody takes it.
+                    flight.to_forget.append((resource, run.kept))
                 break
             except ForgottenError as error:
                 # Nothing has run. What is here as well goes along; without the rest the server is as good as gone.
@@ -202,9 +205,10 @@ class Crossings:
     def forget(self, flight: FlightArrays) -> None:
         """Nobody needs what was kept for a frame."""
         by_resource: dict[str, list[KeptValue]] = {}
-        for (_, _, resource), kept in tuple(flight.kept.items()):
-            by_resource.setdefault(resource, []).append(kept)
-        flight.kept.clear()
+        with suppress(IndexError):  # A run or a transfer that is still under way may add to it.
+            while True:
+                resource, kept = flight.to_forget.pop()
+                by_resource.setdefault(resource, []).append(kept)
         for resource, kept_there in by_resource.items():
             with suppress(LeoError):  # It goes by its age, too.
                 self.far[resource].forget(kept_there)

@@ -34,6 +34,8 @@ class FlightArrays:
     """Outputs that were handed over, also by target; or why that failed."""
     kept: dict[tuple[str, int, str], KeptValue] = field(default_factory=dict)
     """What is kept elsewhere, also by processor."""
+    to_forget: list[tuple[str, KeptValue]] = field(default_factory=list)
+    """The same, and what a run has left there that failed or was given up: nobody needs any of it behind the frame."""
     points: tuple[Mapping[str, Point], ...] = ()
     """Of each frame, how far the stages have come that keep state."""
     begun: dict[tuple[str, int], int] = field(default_factory=dict)

@@ -315,9 +315,7 @@ class Kernels:
                     devices.append(self._step(flight, stage, order, number, outputs, kernel.steps, inputs))
                     continue
                 if kernel.far is not None:
-                    outputs[number], far_us = self._crossings.run(
-                        flight, order, stage, number, kernel.far, now_us, self._taken
-                    )
+                    outputs[number], far_us = self._run_far(flight, order, stage, number, kernel.far, now_us)
                     devices.append((far_us, None))
                     continue
                 output, device_us, device_nj = kernel.call(inputs)
@@ -354,7 +352,7 @@ class Kernels:
             kernel.restarting.fail_while_starting()
         if kernel.far is not None:
             started_us = None if now_us is None else now_us()
-            value, far_us = self._crossings.run(flight, order, stage, number, kernel.far, now_us, self._taken)
+            value, far_us = self._run_far(flight, order, stage, number, kernel.far, now_us)
             opened = name not in self._gates or _is_positive(value)
             return Computed(RunReport(opened, _NONE, started_us, far_us), {number: value})
         inputs = self._inputs(flight, stage, number, order.resource)
@@ -363,6 +361,22 @@ class Kernels:
         own = self._taken(output, stage, order.resource)
         opened = name not in self._gates or _is_positive(own)
         return Computed(RunReport(opened, _NONE, started_us, device_us, device_nj), {number: own})
+
+    def _run_far(
+        self,
+        flight: FlightArrays,
+        order: RunStage,
+        stage: MergedStage,
+        number: int,
+        kernel: KeepingKernel,
+        now_us: Callable[[], int] | None,
+    ) -> tuple[Value, int]:
+        """As `Crossings.run`; what is left there behind the end of the frame is forgotten."""
+        try:
+            return self._crossings.run(flight, order, stage, number, kernel, now_us, self._taken)
+        finally:
+            if self._flights.get(order.frame) is not flight:  # It ended meanwhile.
+                self._crossings.forget(flight)
 
     def publish(self, order: RunStage, outputs: Outputs) -> None:
         """Keep the outputs of a run whose end was accepted, until the frame ends."""
@@ -418,7 +432,7 @@ class Kernels:
     def end(self, frame: int) -> None:
         """Forget a frame."""
         flight = self._flights.pop(frame)
-        if flight.kept:
+        if flight.to_forget:
             self._crossings.forget(flight)
 
     def outputs(self, frame: int) -> tuple[dict[str, np.ndarray], ...]:

@@ -124,6 +124,8 @@ class LinkWatch:
         self._lock = threading.Lock()
         self._ways: dict[Ends, _Way] = {}
         self._avoided = Links()
+        self._failed_us: dict[Ends, int] = {}
+        """When it was last known that a transfer had failed there."""
         self._to_come: list[tuple[int, int, TransferSeen]] = []
         self._count = 0
         servers = {processor.name for processor in hardware.processors if processor.remote}
@@ -204,13 +206,19 @@ class LinkWatch:
             if seen.fate == "there":
                 way.path.estimate = observe(way.path.estimate, way.number, seen)
                 if seen.server_us:
-                    way.path.note_queue(seen.queued_us, seen.began_us + seen.took_us)
+                    # Whatever a server says, nothing waited there for longer than all of it took.
+                    way.path.note_queue(min(seen.queued_us, seen.took_us), seen.began_us + seen.took_us)
             else:
                 way.failed += 1
                 if self._network is None:
-                    for ends in ((seen.source, seen.target), (seen.target, seen.source)):
-                        if ends in self._ways:
-                            self._avoided.fall(ends, seen.fate, seen.began_us + seen.took_us, is_down=False)
+                    self._avoid(seen)
+
+    def _avoid(self, seen: TransferSeen) -> None:
+        """Leave both ways alone. Whatever was under way as that was known has failed with it, and counts no more."""
+        for ends in ((seen.source, seen.target), (seen.target, seen.source)):
+            if ends in self._ways and seen.began_us >= self._failed_us.get(ends, seen.began_us):
+                self._failed_us[ends] = seen.began_us + seen.took_us
+                self._avoided.fall(ends, seen.fate, self._failed_us[ends], is_down=False)
 
     def _compare(self, way: _Way, seen: TransferSeen) -> None:
         """Note how far off was what is thought, as a transfer begins, unless nothing was ever seen."""

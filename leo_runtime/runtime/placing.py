@@ -10,6 +10,7 @@ from leo_runtime.dispatch.driver import Driver
 from leo_runtime.dispatch.events import Exit
 from leo_runtime.dispatch.left import LeftOver, latest
 from leo_runtime.dispatch.plan import Plan
+from leo_runtime.dispatch.turning_back import latest_us
 from leo_runtime.documents.hardware import Hardware
 from leo_runtime.documents.problem import Placement
 from leo_runtime.frame.batch import Modes
@@ -56,7 +57,7 @@ class Placer:
         self._planner = planner
         self._merged_stages = planner.merged.stages
         self._exits = Exits(planner.merged)
-        self._has_servers = any(processor.remote for processor in hardware.processors)
+        self._servers = frozenset(processor.name for processor in hardware.processors if processor.remote)
         self._horizon = horizon
         self._most_in_flight = most_in_flight
         self._most_stages = most_stages
@@ -99,7 +100,7 @@ class Placer:
 
     def due_us(self, graphs: tuple[str, ...], releases_us: tuple[int, ...]) -> Mapping[str, int]:
         """When stages of a frame of these graphs are due, from its release; of a batch it is not said."""
-        return self._exits.due_us(graphs) if self._has_servers and len(releases_us) == 1 else {}
+        return self._exits.due_us(graphs) if self._servers and len(releases_us) == 1 else {}
 
     def place(
         self,
@@ -149,6 +150,11 @@ class Placer:
             if isinstance(planned, Planned):
                 return _placed(planned, asked[-1][0].asleep, ())
         return why
+
+    def turns_us(self, graphs: tuple[str, ...], plan: Plan) -> dict[str, tuple[int, bool]]:
+        """Of a frame by itself, by stage, when it waits for servers no longer, and whether it is on one itself."""
+        latest = latest_us(plan, self.due_us(graphs, (0,)), self._servers) if self._servers else {}
+        return {name: (at_us, plan.stages[name].resource in self._servers) for name, at_us in latest.items()}
 
     def place_alone(
         self,

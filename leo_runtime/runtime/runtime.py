@@ -578,7 +578,10 @@ class Runtime:
         if is_alone and admitted == names and isinstance(placed, Placed) and driver.goes_by_plans:
             plan = plans.of(placed.planned, names)
             if plan is not None and (now.kernels is None or now.kernels.all_open(plan.gated, release_us)):
-                times = driver.run_alone(plan.alone, self._count, release_us, next_us, plan.deadline_us, placed.asleep)
+                over_us, number = plan.over_us(release_us, next_us), self._count
+                times = driver.run_alone(
+                    plan.alone, number, release_us, over_us, plan.deadline_us, placed.asleep, plan.turns
+                )
                 if times is not None:
                     self._last_release_us = release_us
                     told.alone(self._number(), release_us, plan, *times)

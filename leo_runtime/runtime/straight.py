@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Protocol
 
-from leo_runtime.dispatch.alone import AlonePlan, Woken, alone_plan
+from leo_runtime.dispatch.alone import AlonePlan, Turn, Woken, alone_plan
 from leo_runtime.frame.due import collected_deadline_us
 from leo_runtime.frozen import dataclass
 from leo_runtime.runtime.planned import Planned
@@ -55,6 +55,16 @@ class StraightPlan:
     """The longest of theirs."""
     gated: tuple[str, ...]
     """Its stages, of which those that are gates have to open."""
+    exits_us: int | None = None
+    """When the first early exit answers for what is not there by then, from the release; None: none does."""
+    turns: tuple[Turn, ...] = ()
+
+    def over_us(self, release_us: int, next_us: int | None) -> int | None:
+        """By when such a frame has to be over; None: at any time."""
+        if self.exits_us is None:
+            return next_us
+        before_us = release_us + self.exits_us - 1
+        return before_us if next_us is None else min(before_us, next_us)
 
 
 class StraightTold(Protocol):
@@ -118,7 +128,18 @@ class StraightPlans:
             for graph in now.wanted(names)
         )
         deadline_us = max([graph.deadline_us for graph in graphs])
-        return StraightPlan(plan.placement, dict(plan.jobs), alone, tuple(costs), graphs, deadline_us, tuple(place))
+        turns = [(place[name], *turn) for name, turn in now.placer.turns_us(names, plan).items()]
+        return StraightPlan(
+            plan.placement,
+            dict(plan.jobs),
+            alone,
+            tuple(costs),
+            graphs,
+            deadline_us,
+            tuple(place),
+            min([one.at_us for one in now.placer.exits(names, (0,))], default=None),
+            tuple(turns),
+        )
 
 
 def with_next(frames: Iterable[KnownFrame]) -> Iterator[tuple[KnownFrame, int | None]]:

@@ -36,7 +36,8 @@ MORE_BYTES = 1 << 16
 LONGEST_DETAILS = 1_000
 HEALTH = ("v2", "health")
 ROOTS = {"ServerLive": HEALTH, "ServerReady": HEALTH}
-"""With what the path begins that a call stands for, where it is not `v2` alone; that says whether a token is wanted."""
+"""With what the path begins that a call stands for, where it is not `v2` alone; that says whether a token is wanted.
+Of these calls nothing is read, so that nobody without a token holds a place by sending nothing."""
 CODES: Mapping[int, str] = {
     400: "INVALID_ARGUMENT",
     401: "UNAUTHENTICATED",
@@ -175,7 +176,7 @@ class GrpcServer:
                 counts.refuse(error.reason)
                 return self._told(context, refusal(error), None)
             try:
-                data = next(calls, None)
+                data = b"" if root == HEALTH else next(calls, None)
             except self._grpc.RpcError:
                 data = None
             if data is None:  # It went, was cut off, has nothing to say, or more than is taken: grpcio does not tell.

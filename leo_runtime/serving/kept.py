@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 
 import numpy as np
 
@@ -41,6 +41,15 @@ class KeptTensors:
         self._bytes = 0
         self._dropped: Counter[str] = Counter()
         self._lock = threading.Lock()
+
+    def fits(self, arrays: Collection[np.ndarray]) -> bool:
+        """Whether there is ever room for all of these at once; where there is not, it is counted."""
+        size = sum(array.nbytes + BESIDE_BYTES for array in arrays)
+        if size <= self._most_bytes:
+            return True
+        with self._lock:
+            self._dropped["size"] += len(arrays)
+        return False
 
     def keep(self, name: str, array: np.ndarray) -> bool:
         """Keep a copy, in place of what had this id; False: it is too large."""

@@ -266,13 +266,16 @@ class Service:
         """Tensors are to be kept, each by its name, and others to be forgotten."""
         asked = read_request(body, json_length)
         self.kept.forget(asked.forget)
+        arrays: dict[str, np.ndarray] = {}
         for tensor in asked.inputs:
             if isinstance(tensor, KeptTensor):
                 raise InputError(f"the tensor `{tensor.name[:50]}` comes without numbers")
-            if not self.kept.keep(tensor.name, tensor.array):
-                raise RefusedError(
-                    413, "size", f"{tensor.array.nbytes} bytes are more than is kept ({self.limits.kept_bytes})"
-                )
+            if tensor.name in arrays:
+                raise InputError(f"two tensors are to be kept as {tensor.name[:50]!r}")
+            arrays[tensor.name] = tensor.array
+        if not self.kept.fits(arrays.values()) or not all(self.kept.keep(*one) for one in arrays.items()):
+            size = sum(array.nbytes for array in arrays.values())
+            raise RefusedError(413, "size", f"{size} bytes are more than is kept ({self.limits.kept_bytes})")
         return _json({})
 
     def _bring(self, body: bytes, json_length: int | None) -> Reply:
@@ -379,12 +382,13 @@ class Service:
     def _kept(self, outputs: Sequence[Tensor], asked: Request) -> list[Tensor | KeptTensor]:
         """What is answered: an output that is kept, and that is not wanted beside, by its id alone.
 
-        One for which there is no room is answered itself, so that it is not lost; so is one that is not finite, since
-        that may be a mistake.
+        One for which there is no room is answered itself, so that it is not lost, and so are all where they would push
+        each other out; so is one that is not finite, since that may be a mistake.
         """
         given: list[Tensor | KeptTensor] = []
+        fits = self.kept.fits([tensor.array for tensor, one in zip(outputs, asked.outputs, strict=True) if one.keep])
         for tensor, one in zip(outputs, asked.outputs, strict=True):
-            is_kept = bool(one.keep) and _is_finite(tensor.array) and self.kept.keep(one.keep, tensor.array)
+            is_kept = bool(one.keep) and fits and _is_finite(tensor.array) and self.kept.keep(one.keep, tensor.array)
             if is_kept and not one.bring:
                 given.append(KeptTensor(tensor.name, one.keep, tensor.array.dtype, tensor.array.shape))
             else:

@@ -382,7 +382,10 @@ class KeepingRemoteKernel(TimedRemoteKernel):
         there = KeptValue(
             tuple([KeptArray(one.id, one.dtype, one.shape) for one in outputs if isinstance(one, KeptTensor)])
         )
-        arrays = iter(self._backend.fetch(there, None)[0] if there.arrays else [])
+        try:
+            arrays = iter(self._backend.fetch(there, None)[0] if there.arrays else [])
+        finally:
+            self._backend.forget([there])
         return [one if isinstance(one, Tensor) else Tensor(one.name, next(arrays)) for one in outputs]
 
 
