@@ -219,9 +219,10 @@ def test_a_reserve_makes_plans_that_are_early(capsys):
 
 
 def test_calibrate_writes_a_profile_that_a_replay_can_use(capsys):
-    arguments = ("--recording", *OWN, "--quick", "--out", "desk.json", "--wide")
+    arguments = ("--recording", *OWN, "--quick", "--out", "desk.json", "--hardware-out", "links.json", "--wide")
     status, out, err = run(capsys, "calibrate", *arguments)
     assert status == 0
+    assert "no link was measured: no processor is a server that keeps values\nhint: `leo-runtime serve` does, " in err
     assert "not measured: dsp: backend `dsp` is not there\nhint: plug it in\n" in err
     measured = [line.split()[1].partition("(")[0] for line in out.splitlines()[2:]]
     assert measured == ["window", "energy_gate", "motion_features", "dense"]

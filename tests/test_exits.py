@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 import threading
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,6 +21,7 @@ from leo_runtime.errors import DocumentError, GraphError
 from leo_runtime.frame.ledger import run_ledger
 from leo_runtime.frame.records import FrameResult
 from leo_runtime.operators import NoParameters, Operator, Work, define
+from leo_runtime.runtime.placing import TRIED_AGAIN
 from reference_ledger import reference_ledger
 from split_machine import DEADLINE_US, PERIOD_US, hardware, profile, workload
 from test_runtime import SOURCE
@@ -37,7 +40,7 @@ def ears(*, chance_ppm: int = 1_000_000) -> GraphBuilder:
     return graph
 
 
-def costs(*, net_here_us: int | None = None) -> dict[str, object]:
+def costs(*, net_here_us: int | None = None) -> dict[str, Any]:
     """The network runs on the server alone, unless it is said how long it takes here."""
     us = {"sound": 500, "likely": 2000, "unsure": 100}
     entries = [(stage, "cpu", lasts_us) for stage, lasts_us in us.items()] + [("net", "cloud", 4000)]
@@ -113,6 +116,71 @@ def test_the_exit_answers_at_once_where_nothing_else_will() -> None:
 def test_the_rest_runs_here_where_it_can_in_time() -> None:
     found = results("cloud@0.505-2", net_here_us=30_000)
     assert {answer[:2] for answer in answers(found)} == {("done", "")}
+
+
+def beside_hands(net_here_us: int | None, *faults: str) -> tuple[FrameResult, ...]:
+    """Ten frames of the ears and of another graph, released together, which needs the device alone."""
+    hands = GraphBuilder("hands", period_us=PERIOD_US, deadline_us=30_000)
+    hands.stage("touch", "cost", output_bytes=10)
+    both = Workload.from_dict(
+        {
+            "format": "leo-workload/1",
+            "name": "both",
+            "streams": [],
+            "graphs": [one.build().model_dump(mode="json") for one in (ears(), hands)],
+        }
+    )
+    prices = costs(net_here_us=net_here_us)
+    touch = {"stage": "touch", "processor": "cpu", "fixed_us": 300, "source": "modelled: a test"}
+    prices = type(profile()).from_dict({**prices, "costs": [*prices["costs"], touch]})
+    machine, faulty = hardware(), [f"fault {one}" for one in faults]
+    with Runtime.simulated(
+        both, machine, prices, compute=False, faults=faults_of(faulty, machine, 0, 0), window_stages=0
+    ) as runtime:
+        for number in range(1, 11):
+            runtime.submit(number * PERIOD_US, {})
+        return runtime.drain()
+
+
+@pytest.mark.parametrize("net_here_us", [None, 200_000])
+def test_a_graph_beside_it_is_none_the_worse(net_here_us: int | None) -> None:
+    """The rest can run nowhere without the server, or here for longer than the deadline and the next frame: it is not
+    even begun, neither by a plan nor in the middle of the frame in which the server dies."""
+    found = beside_hands(net_here_us, "cloud@0.505-2")
+    assert [(graph.outcome, graph.missed) for result in found for graph in result.graphs] == [("done", False)] * 20
+    assert [result.graphs[0].exit for result in found] == [""] * 4 + ["likely"] * 6
+    assert not any(one.resource == "cpu" for result in found for one in result.stages if one.stage == "net")
+    assert ran(found[4])[-1] == ("net", "cloud", "failed")
+    assert not any(one.stage == "net" for result in found[5:] for one in result.stages)
+
+
+def test_what_was_too_late_by_what_runs_took_is_tried_again() -> None:
+    """The network was slow, and just in time; then the exit became slower, and the network fast, which nobody sees."""
+
+    def noise(frame: int, stage: str, _resource: str, duration_us: int) -> int:
+        slower = {"net": 18 if frame < 25 else 1, "likely": 1 if frame < 10 else 4}
+        return duration_us * slower.get(stage, 1)
+
+    machine = hardware()
+    with Runtime.simulated(
+        workload(ears()),
+        machine,
+        type(profile()).from_dict(costs()),
+        compute=False,
+        adapt=True,
+        noise=noise,
+        window_stages=0,
+    ) as runtime:
+        found: list[FrameResult] = []
+        for number in range(1, 60):
+            runtime.submit(number * PERIOD_US, {})
+            found += runtime.results(1.0)
+        found += runtime.drain()
+    tried = [number for number, result in enumerate(found) if any(one.stage == "net" for one in result.stages)]
+    late = [number for number in tried if number > 30]
+    assert 2 <= len(late) < 5, tried
+    assert {later - one for one, later in pairwise(late)} == {TRIED_AGAIN}
+    assert not any(graph.missed for result in found for graph in result.graphs)
 
 
 def test_the_last_of_several_answers() -> None:

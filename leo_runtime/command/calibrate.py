@@ -28,6 +28,12 @@ class Request:
     """Of its table, as `look` takes it."""
 
 
+NOTHING_KEPT = (
+    "hint: `leo-runtime serve` does, asked by HTTP; else each stage was measured with all that crosses for it, "
+    "and links take no time in plans"
+)
+
+
 def add(parser: argparse.ArgumentParser) -> None:
     """The command's arguments."""
     add_machine(parser, hardware="host")
@@ -82,7 +88,8 @@ def run(request: Request) -> int:
     if request.hardware_out is not None:
         with_links(hardware, found.links).to_file(request.hardware_out)
         if not found.links:
-            complain("no link was measured: no processor is a server that keeps values (`leo-runtime serve`)")
+            complain("no link was measured: no processor is a server that keeps values")
+            complain(NOTHING_KEPT)
     if request.out is None:
         put(found.profile.to_json())
         return status

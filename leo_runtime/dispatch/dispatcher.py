@@ -1181,7 +1181,21 @@ class Dispatcher:
         found = (m for m in others if could_run(stage, m, self._lost, cut) and self._has_room(stage, m))
         if not anew:
             return next(found, None)
-        return min(found, key=lambda mode: (mode.resource in suspects, self._would_end_us(stage, mode)), default=None)
+        answered_us = self._answered_us(stage)
+        ends_us = [(mode.resource in suspects, self._would_end_us(stage, mode), mode) for mode in found]
+        if answered_us is not None:  # What would end after that would only keep others waiting.
+            ends_us = [one for one in ends_us if one[1] <= answered_us]
+        return min(ends_us, key=lambda one: one[:2], default=(False, 0, None))[2]
+
+    def _answered_us(self, stage: Stage) -> int | None:
+        """From when on nobody waits for a stage, as an exit answers that is there; None: it is waited for."""
+        number, stages = stage.frame.number, stage.frame.stages
+        for at_us, of, one in self._exits:
+            if of != number or stage.name not in one.gives_up:
+                continue
+            if any(name in stages and stages[name].state == "done" for name in one.answers):
+                return at_us
+        return None
 
     def _would_end_us(self, stage: Stage, mode: Mode) -> int:
         """When a stage would end there, by its plan, if it went there now."""

@@ -21,7 +21,7 @@ class Exits:
         self._merged = merged
         self._early = {graph.name: graph for graph in merged.workload.graphs if graph.exits}
         self._known: dict[tuple[str, ...], _Early] = {}
-        self._gates: dict[tuple[str, ...], tuple[str, ...]] = {}
+        self._gates: dict[tuple[tuple[str, ...], tuple[str, ...]], tuple[str, ...]] = {}
         self._due_us: dict[tuple[str, ...], dict[str, int]] = {}
 
     def of(self, graphs: tuple[str, ...], release_us: int) -> tuple[Exit, ...]:
@@ -48,18 +48,34 @@ class Exits:
                     known[name] = min(graph.deadline_us, known.get(name, graph.deadline_us))
         return known
 
-    def closing(self, graphs: tuple[str, ...]) -> tuple[str, ...]:
-        """The gates that nothing hangs on but what comes after exits: where that can run nowhere, they may as well be
-        closed. Of graphs that all have exits alone."""
-        if not self._early or any(name not in self._early for name in graphs):
+    def early(self, graphs: tuple[str, ...]) -> tuple[str, ...]:
+        """Those of these graphs that have exits."""
+        return tuple([name for name in graphs if name in self._early]) if self._early else ()
+
+    def late(self, graphs: tuple[str, ...], ends_us: Mapping[str, int]) -> tuple[str, ...]:
+        """Those of these graphs with exits of which an output is late where stages end then, from the release."""
+        found: list[str] = []
+        for name in self.early(graphs):
+            graph = self._early[name]
+            outputs = [self._merged.names[name, stage] for stage in graph.outputs()]
+            if any(ends_us.get(output, 0) > graph.deadline_us for output in outputs):
+                found.append(name)
+        return tuple(found)
+
+    def closing(self, graphs: tuple[str, ...], given_up: tuple[str, ...]) -> tuple[str, ...]:
+        """The gates of a frame of these graphs that may as well be closed where some of them, which have exits, get no
+        further than these: nothing hangs on them that an exit or another graph needs."""
+        if not given_up:
             return ()
-        known = self._gates.get(graphs)
+        known = self._gates.get((graphs, given_up))
         if known is None:
-            needed = {stage for name in graphs for stage in self._needed(self._early[name])}
+            needed = {stage for name in given_up for stage in self._needed(self._early[name])}
+            others = set(graphs).difference(given_up)
+            needed.update(one.name for one in self._merged.stages if not others.isdisjoint(one.graphs))
             gates = dict.fromkeys(gate for stage in self._merged.stages for gate in stage.gates(graphs))
             hangs = {gate: [s.name for s in self._merged.stages if gate in s.gates(graphs)] for gate in gates}
             known = tuple([gate for gate, stages in hangs.items() if needed.isdisjoint(stages)])
-            self._gates[graphs] = known
+            self._gates[graphs, given_up] = known
         return known
 
     def _answers(self, graph: TaskGraph) -> tuple[str, ...]:

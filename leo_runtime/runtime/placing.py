@@ -36,6 +36,9 @@ Due = Mapping[str, tuple[tuple[str, int], ...]]
 MOST_ALONE = 256
 """How many different things are kept that frames may find which have the machine to themselves."""
 
+TRIED_AGAIN = 16
+"""Every so many frames what was too late by what runs took is tried all the same: it may have become faster."""
+
 _Asked = tuple[Conditions, Found | None]
 """What a release asks, with one choice of processors that are not used: as a frame by itself, and with what follows;
 None: it is placed alone."""
@@ -57,6 +60,10 @@ class Placer:
         self._planner = planner
         self._merged_stages = planner.merged.stages
         self._exits = Exits(planner.merged)
+        self._given_up = 0
+        """How many frames in a row went no further than exits, as more would have been late..."""
+        self._has_moved = False
+        """...where plans have gone by what runs took, which nothing tells of what does not run."""
         self._servers = frozenset(processor.name for processor in hardware.processors if processor.remote)
         self._horizon = horizon
         self._most_in_flight = most_in_flight
@@ -91,6 +98,7 @@ class Placer:
     def use(self, modes: Modes) -> None:
         """Plan with these modes from now on."""
         self._planner.use(modes)
+        self._has_moved = True
         if self._horizon is not None:
             self._horizon.use()
 
@@ -142,13 +150,11 @@ class Placer:
                 again: tuple[tuple[int, Plan], ...] = ()
                 if left:
                     again = tuple([(earlier.frame, plan) for earlier, plan in zip(left, planned.again, strict=False)])
-                return _placed(planned, now.asleep, again)
+                placed = _placed(planned, now.asleep, again)
+                return placed if batched is not None else self._without_vain(placed, alone, graphs)
             why = planned
-        if batched is None and (gates := self._exits.closing(graphs)):
-            # What comes after the exits can run nowhere now.
-            planned = self._planner.plan(replace(asked[-1][0], closed_gates=gates))
-            if isinstance(planned, Planned):
-                return _placed(planned, asked[-1][0].asleep, ())
+        if batched is None:  # What comes after the exits can run nowhere now.
+            return self._to_exits(asked[-1][0], graphs, self._exits.early(graphs)) or why
         return why
 
     def turns_us(self, graphs: tuple[str, ...], plan: Plan) -> dict[str, tuple[int, bool]]:
@@ -165,10 +171,11 @@ class Placer:
     ) -> Placed | Placement | None:
         """As `place` answers for a frame that has the machine to itself; None where it has not.
 
-        Only where frames are placed each as if it were alone, and keep no state. Nobody else uses the dispatcher; who
-        changes `links` gives another mapping.
+        Only where frames are placed each as if it were alone, and keep no state; None as well where exits may answer.
+        Nobody else uses the dispatcher; who changes `links` gives another mapping.
         """
-        asleep = None if self._stores else dispatcher.sleepers(self._lingers_us, release_us)
+        apart = self._stores or self._exits.early(graphs)
+        asleep = None if apart else dispatcher.sleepers(self._lingers_us, release_us)
         if asleep is None:
             return None
         if links is not self._alone_links:
@@ -181,6 +188,26 @@ class Placer:
             conditions = self._alone[graphs, asleep] = Conditions(graphs, (), asleep, tuple(links.items()))
         planned = self._planner.plan(conditions, context=self._planner.context(release_us))
         return _placed(planned, conditions.asleep) if isinstance(planned, Planned) else planned
+
+    def _without_vain(self, placed: Placed, alone: Conditions, graphs: tuple[str, ...]) -> Placed:
+        """This plan, or one that stops at exits where what comes after them would be too late: an exit answers then,
+        and what ran in vain would only cost energy, and make others late."""
+        if not self._exits.early(graphs) or placed.planned.solved is None:
+            return placed
+        late = self._exits.late(graphs, _ends_us(placed))
+        if not late:
+            self._given_up = 0
+            return placed
+        self._given_up += 1
+        if self._has_moved and self._given_up % TRIED_AGAIN == 0:
+            return placed
+        return self._to_exits(alone, graphs, late) or placed
+
+    def _to_exits(self, alone: Conditions, graphs: tuple[str, ...], given_up: tuple[str, ...]) -> Placed | None:
+        """The plan that goes no further than the exits of those given up, where there is one."""
+        gates = self._exits.closing(graphs, given_up)
+        planned = self._planner.plan(replace(alone, closed_gates=gates)) if gates else None
+        return _placed(planned, alone.asleep, ()) if isinstance(planned, Planned) else None
 
     def _is_too_much(
         self, flying: Collection[int], graphs_of: Mapping[int, Collection[str]], graphs: Collection[str]
@@ -287,6 +314,11 @@ class Placer:
     def _gone(self, without: Collection[str]) -> tuple[str, ...]:
         """The processors among these, in their order."""
         return tuple([name for name in self._processors if name in without])
+
+
+def _ends_us(placed: Placed) -> Mapping[str, int]:
+    """When each stage of a plan ends, from the release."""
+    return {name: stage.end_us for name, stage in placed.planned.plan.stages.items()}
 
 
 def _aside(dispatcher: Dispatcher) -> tuple[tuple[str, str, str], ...]:
