@@ -175,7 +175,8 @@ class Document(Value):
             # By way of JSON text, so that an array becomes a tuple while every other type stays strict.
             text = json.dumps(data)
         except (TypeError, ValueError, RecursionError) as error:
-            raise DocumentError(source, f"a value that JSON has no form for ({error})") from None
+            says = f"a value that JSON has no form for ({error})"
+            raise DocumentError(source, says, _place_of_none(data)) from None
         try:
             return cls.model_validate_json(text)
         except ValidationError as error:
@@ -243,6 +244,28 @@ def write_content(path: Path, content: bytes) -> None:
         write_whole(path, content)
     except OSError as error:
         raise InputError(f"{path}: cannot be written ({error.strerror or error})", hint="write elsewhere") from None
+
+
+def _place_of_none(data: object) -> str:
+    """Where in plain values the first one is that JSON has no form for, such as a date of TOML."""
+    path, inside = "$", data
+    while True:
+        if isinstance(inside, dict):
+            inner = [(f".{key}", value) for key, value in inside.items()]
+        elif isinstance(inside, list | tuple):
+            inner = [(f"[{at}]", value) for at, value in enumerate(inside)]
+        else:
+            return path
+        for place, value in inner:
+            try:
+                json.dumps(value)
+            except (TypeError, ValueError):
+                path, inside = f"{path}{place}", value
+                break
+            except RecursionError:  # Of what is so deep no place is worth reading.
+                return path
+        else:
+            return path
 
 
 def _text(given: str | bytes, source: str) -> str:

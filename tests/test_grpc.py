@@ -238,7 +238,7 @@ class Way:
         _hang_up([one, two])  # Not on those that have come since.
 
     def cut(self) -> None:
-        _hang_up(list(self._sockets))  # Not on those that come meanwhile.
+        _hang_up(list(self._sockets))  # Who is hung up on comes again while others still are.
 
     def close(self) -> None:
         self._listening.shutdown(socket.SHUT_RDWR)

@@ -215,3 +215,40 @@ def test_a_key_of_the_study_in_one_of_its_tables_is_told_where_it_stands() -> No
     with pytest.raises(DocumentError, match='the key "compute" is unknown') as raised:
         study(base={"compute": True})
     assert raised.value.hint == '"compute" is a key of the document itself: in TOML it stands above all tables'
+
+
+@pytest.mark.parametrize("values", [(1, 1.0), (1_000, 5, 1e3), (2, "2"), (True, 1, True), ([1, 2], [1, 2]), ("a", "a")])
+def test_a_value_that_a_grid_has_twice_is_refused_however_it_is_written(values: tuple[object, ...]) -> None:
+    with pytest.raises(DocumentError, match="has this value already, at 0") as told:
+        _of_values(values)
+    assert told.value.path == f"$.axes[0].values[{len(values) - 1}]"
+
+
+@pytest.mark.parametrize("values", [(1, 1.5), (2**60, 2**60 + 1), (True, 1), ("a", "A"), ("1", "1.5", 2)])
+def test_values_that_are_not_the_same_are_not_taken_for_it(values: tuple[object, ...]) -> None:
+    assert _of_values(values).count == len(values)
+
+
+def test_a_list_may_have_a_value_twice() -> None:
+    axis = {"name": "x", "vary": "slow dsp", "values": [1, 1]}
+    study = {"format": "leo-study/1", "name": "twice", "axes": [axis], "sampling": {"kind": "list"}}
+    assert Study.from_dict(study).count == 2
+
+
+def test_names_that_sql_takes_for_one_are_refused() -> None:
+    axes = [{"name": name, "vary": vary, "values": [1]} for name, vary in (("DSP", "slow dsp"), ("dsp", "seed"))]
+    with pytest.raises(DocumentError, match="differ in their capitals alone") as told:
+        Study.from_dict({"format": "leo-study/1", "name": "capitals", "axes": axes})
+    assert told.value.path == "$.axes[1].name"
+
+
+def test_a_date_is_told_where_it_stands() -> None:
+    text = 'format = "leo-study/1"\nname = "dates"\n[[axes]]\nvary = "slow dsp"\nvalues = [1, 2020-01-01]\n'
+    with pytest.raises(DocumentError, match="date is not JSON") as told:
+        Study.from_toml(text)
+    assert told.value.path == "$.axes[0].values[1]"
+
+
+def _of_values(values: tuple[object, ...]) -> Study:
+    axis = {"name": "x", "vary": "slow dsp", "values": list(values)}
+    return Study.from_dict({"format": "leo-study/1", "name": "values", "axes": [axis]})

@@ -18,6 +18,7 @@ import pytest
 
 from leo_runtime import cli
 from leo_runtime.errors import DocumentError, LeoError, MissingExtraError
+from leo_runtime.report.study_tables import write_rows
 from leo_runtime.study import running, workers
 from leo_runtime.study.document import Study
 from leo_runtime.study.outcome import Outcome
@@ -137,6 +138,11 @@ def test_one_process_and_two_give_the_same_rows(tmp_path: Path) -> None:
     assert two == here and not failed
 
 
+VARIED = 'vary = "graphs.eyes.deadline_us"\nvalues = [4_000, 20_000]'
+CHANGES = 'changes = ["graphs.eyes.deadline_us=16_000"]'
+SAME = f'choices = [{{ name = "a", {CHANGES} }}, {{ name = "b", {CHANGES} }}]'
+
+
 def test_only_what_is_missing_is_run(tmp_path: Path) -> None:
     path, asked = write_study(tmp_path), list[list[int]]()
 
@@ -150,7 +156,7 @@ def test_only_what_is_missing_is_run(tmp_path: Path) -> None:
     path.write_text(STUDY.replace("[4_000, 20_000]", "[4_000, 8_000, 20_000]"))
     assert len(run(path, counted)[0]) == 12 and asked[1] == [1, 4, 7, 10]
     # Cells that are the same are run once, and each has its row.
-    path.write_text(STUDY.replace("[4_000, 20_000]", "[16_000, 16_000]"))
+    path.write_text(STUDY.replace(VARIED, SAME))
     assert len(run(path, counted)[0]) == 8 and asked[2] == [0, 2, 4, 6]
 
 
@@ -544,3 +550,83 @@ def test_a_wrong_solver_is_found_before_anything_runs(
     said = capsys.readouterr().err
     assert said.count('no solver is called "gredy"') == 1
     assert "4 cells, the first of them 2: solver=gredy, deadline=4000, repetition 0:" in said
+
+
+def test_a_store_that_was_begun_and_no_more_is_one_of_which_nothing_has_run(tmp_path: Path) -> None:
+    path = tmp_path / "begun.study.sqlite"
+    path.touch()
+    with pytest.raises(DocumentError, match="nothing has run yet"):
+        Store(path, writes=False)
+    with Store(path) as store:
+        store.keep("a", "{}", {})
+    with Store(path, writes=False) as store:
+        assert store.counts() == (1, 0)
+
+
+def test_who_has_no_room_is_not_told_to_move_the_rows_away(tmp_path: Path) -> None:
+    with Store(tmp_path / "full.study.sqlite") as store:
+        store.keep("a", "{}", {})
+        pages = store._file.execute("PRAGMA page_count").fetchone()[0]
+        store._file.execute(f"PRAGMA max_page_count = {pages}")
+        with pytest.raises(DocumentError, match="full") as told:
+            store.keep("b", "x" * 100_000, {})
+        assert "make room" in told.value.hint
+        assert store.rows(["a", "b"]) == {"a": "{}"}
+
+
+def test_two_who_write_at_once_are_told_of_each_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("leo_runtime.study.store.BUSY_S", 0)
+    path = tmp_path / "two.study.sqlite"
+    with Store(path) as one, Store(path) as other:
+        one._file.execute("BEGIN IMMEDIATE")
+        with pytest.raises(DocumentError, match="locked") as told:
+            other.keep("a", "{}", {})
+        one._file.execute("ROLLBACK")
+    assert "another program writes to it" in told.value.hint
+
+
+RUDE = """class Own(BaseException):
+    pass
+
+
+def own(problem):
+    raise Own("of its own")
+
+
+def generator(problem):
+    raise GeneratorExit
+
+
+def group(problem):
+    raise BaseExceptionGroup("several", [KeyboardInterrupt()])
+
+
+def long(problem):
+    raise ValueError("x" * 1_000_000)
+"""
+
+
+def test_whatever_a_policy_raises_is_its_cells_cause_and_short(tmp_path: Path) -> None:
+    (tmp_path / "rude.py").write_text(RUDE)
+    names = ("own", "generator", "group", "long")
+    file = write_study(tmp_path, STUDY)
+    planned = running.plan(running.chosen(file, [f"rude:{name}" for name in names]), tmp_path)
+    with Store(tmp_path / "rude.study.sqlite") as store:
+        running.run(planned, store, workers.run_here)
+        causes = {
+            one.cell.split("rude:")[1].split(",")[0]: one.cause
+            for one in running.status(planned, store).failed.values()
+        }
+    assert list(causes) == list(names)
+    assert "Own: of its own" in causes["own"]
+    assert "GeneratorExit" in causes["generator"]
+    assert "BaseExceptionGroup" in causes["group"]
+    assert len(causes["long"]) < 2_100 and "characters)" in causes["long"]
+
+
+def test_a_figure_beyond_64_bits_is_exported(tmp_path: Path) -> None:
+    parquet = pytest.importorskip("pyarrow.parquet")
+    path = tmp_path / "LARGE.PARQUET"
+    write_rows(path, [{"derived.a": 2**63, "derived.b": -(2**63)}, {"derived.a": 1, "derived.b": 2**63 - 1}])
+    found = parquet.read_table(path).to_pydict()
+    assert found == {"derived.a": [float(2**63), 1.0], "derived.b": [-(2**63), 2**63 - 1]}

@@ -14,6 +14,8 @@ from leo_runtime.schema import require_writable, write_content
 from leo_runtime.study.rows import Row, columns_of
 
 SUFFIXES = (".csv", ".parquet")
+MOST = 2**63
+"""What integers of such a table are below."""
 
 
 def write_rows(path: Path, rows: Sequence[Row]) -> None:
@@ -21,11 +23,12 @@ def write_rows(path: Path, rows: Sequence[Row]) -> None:
 
     Raises `InputError` for another suffix, or where it cannot be written, and `MissingExtraError`.
     """
-    if path.suffix not in SUFFIXES:
+    suffix = path.suffix.lower()
+    if suffix not in SUFFIXES:
         raise InputError(f"{path}: ends in none of {', '.join(SUFFIXES)}", hint="name a table by what it is to be")
     require_writable(path)
     columns = columns_of(rows)
-    write_content(path, _csv(columns, rows) if path.suffix == ".csv" else _parquet(columns, rows))
+    write_content(path, _csv(columns, rows) if suffix == ".csv" else _parquet(columns, rows))
 
 
 def csv_text(columns: Sequence[str], rows: Sequence[Row]) -> str:
@@ -45,8 +48,8 @@ def _parquet(columns: Sequence[str], rows: Sequence[Row]) -> bytes:
     arrow, parquet = pyarrow()
     arrays, names = [], []
     for name in columns:
-        values = [row.get(name) for row in rows]
-        arrays.append(arrow.array(_alike(values), _type(arrow, values)))
+        values = _alike([row.get(name) for row in rows])
+        arrays.append(arrow.array(values, _type(arrow, values)))
         names.append(name)
     file = io.BytesIO()
     parquet.write_table(arrow.table(arrays, names=names), file)
@@ -54,8 +57,10 @@ def _parquet(columns: Sequence[str], rows: Sequence[Row]) -> bytes:
 
 
 def _alike(values: Sequence[Any]) -> list[Any]:
-    """Values of one type: texts where they are of several kinds."""
+    """Values of one type: texts where they are of several kinds, and floats where an integer is too large."""
     kinds = {type(value) for value in values if value is not None}
+    if kinds <= {int, float} and any(type(value) is int and not -MOST <= value < MOST for value in values):
+        return [None if value is None else float(value) for value in values]  # What is derived may be any number.
     if kinds <= {int, float} or (len(kinds) <= 1 and not kinds & {list, tuple}):
         return list(values)
     return [None if value is None else str(value) for value in values]

@@ -5,7 +5,9 @@ Paths in it are relative to its own folder.
 
 from __future__ import annotations
 
+import json
 import math
+from contextlib import suppress
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
@@ -274,6 +276,7 @@ class Study(Document):
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         unique([axis.column for axis in self.axes], "$.axes[{}].name")
+        _require_apart([axis.column for axis in self.axes], "$.axes[{}].name")
         unique([axis.vary for axis in self.axes if axis.vary is not None], "$.axes[{}].vary")
         for at, axis in enumerate(self.axes):
             if axis.vary is not None and "." not in axis.vary and axis.vary not in SETTINGS:
@@ -286,6 +289,9 @@ class Study(Document):
                 reject(f"a {self.sampling.kind} has no end of a range", f"$.axes[{at}].range", axis.column, hint=hint)
         self._check_numbers()
         unique([one.name for one in self.derived], "$.derived[{}].name")
+        _require_apart([one.name for one in self.derived], "$.derived[{}].name")
+        if self.sampling.kind == "grid":
+            self._check_values()
         if self.search is not None and self.sampling.kind != "grid":
             hint = "leave out `sampling`, and give each axis its values"
             reject(f"a grid is searched, and no {self.sampling.kind}", "$.search", self.sampling.kind, hint=hint)
@@ -296,6 +302,17 @@ class Study(Document):
         if self.count > MOST_CELLS:
             reject(f"it has {self.count} cells, at most {MOST_CELLS} can be", "$", self.count, hint="draw some of them")
         return self
+
+    def _check_values(self) -> None:
+        """Refuse a value that an axis of a grid has twice, however it is written: its cells would be one in all but
+        their number, and count twice in every mean."""
+        for at, axis in enumerate(self.axes):
+            seen: dict[object, Any] = {}
+            for k, value in enumerate(axis.values or ()):
+                first = seen.setdefault(_meant(value), k)
+                if first != k:
+                    says = f"the axis has this value already, at {first}, got {json.dumps(value)}"
+                    reject(says, f"$.axes[{at}].values[{k}]", value, hint="`repetitions` run each cell several times")
 
     def _check_numbers(self) -> None:
         """Refuse numbers that not all choices of an axis have, or that another axis has, too."""
@@ -338,3 +355,23 @@ WHO_PLACES = ("solver", "prefer")
 SETTINGS = tuple(Settings.model_fields)
 _TEXTS = ("workload", "hardware", "profile", "recording", *WHO_PLACES)
 _WORDS = ("without", "scale-deadlines", "slow", "network", "fault")
+
+
+def _require_apart(names: list[str], path: str) -> None:
+    """Refuse names that are equal but for their capitals: to SQL, as DuckDB has it, their columns are one."""
+    seen: dict[str, str] = {}
+    for index, name in enumerate(names):
+        other = seen.setdefault(name.casefold(), name)
+        if other != name:
+            says = f'the names "{other}" and "{name}" differ in their capitals alone'
+            reject(says, path.format(index), name, hint="where rows are read by SQL they would be one column")
+
+
+def _meant(value: Any) -> object:
+    """A value as it is told from others: 3 is also 3.0 and "3"; true is no 1."""
+    if isinstance(value, str):
+        for number in (int, float):
+            with suppress(ValueError):
+                return number(value)
+        return value
+    return value if isinstance(value, int | float) and not isinstance(value, bool) else json.dumps(value)

@@ -25,11 +25,27 @@ BUSY_S = 30
 """How long another program is waited for that writes."""
 
 _TABLES = """
+BEGIN IMMEDIATE;
 CREATE TABLE IF NOT EXISTS about (format TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS rows (inputs TEXT PRIMARY KEY, row TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS failures (inputs TEXT PRIMARY KEY, cell TEXT, cause TEXT, hint TEXT);
 CREATE TABLE IF NOT EXISTS times (inputs TEXT PRIMARY KEY, wall_us INTEGER, solve_us INTEGER, worker TEXT);
+INSERT INTO about SELECT '{format}' WHERE NOT EXISTS (SELECT * FROM about);
+COMMIT;
 """
+"""All or nothing: whoever is killed in the middle leaves no file that is neither empty nor a store."""
+_ROOM_HINT = "make room, or name another folder, and run it again: what is kept is not run again"
+_HINTS = {
+    sqlite3.SQLITE_FULL: _ROOM_HINT,
+    sqlite3.SQLITE_IOERR: f"the disk may be full, or gone: {_ROOM_HINT}",
+    sqlite3.SQLITE_BUSY: "another program writes to it: let that end, and run it again",
+    sqlite3.SQLITE_LOCKED: "another program writes to it: let that end, and run it again",
+    sqlite3.SQLITE_READONLY: "it, or its folder, cannot be written to: name another folder",
+    sqlite3.SQLITE_CANTOPEN: "it, or its folder, cannot be written to: name another folder",
+    sqlite3.SQLITE_PROTOCOL: "its file system cannot lock it, as some of the network: name a folder of another one",
+}
+"""By what SQLite says in the lower byte of its codes: in all these cases what is kept is sound."""
+_DAMAGED_HINT = "if it is damaged, move it away: what it held is then run again"
 
 
 def kept_in(folder: Path, study: str) -> Path:
@@ -73,8 +89,10 @@ class Store:
             with self._told():
                 if writes:
                     self._file.execute("PRAGMA journal_mode = WAL")
-                    self._file.executescript(_TABLES)
-                    self._file.execute("INSERT INTO about SELECT ? WHERE NOT EXISTS (SELECT * FROM about)", (FORMAT,))
+                    self._file.executescript(_TABLES.format(format=FORMAT))
+                elif not self._file.execute("SELECT COUNT(*) FROM sqlite_schema").fetchone()[0]:
+                    # Whoever began it was ended, or had no room, before there was anything in it.
+                    raise DocumentError(str(path), "nothing has run yet", hint=NOT_RUN_HINT)
                 found = self._file.execute("SELECT format FROM about").fetchone()
             if found is None or found[0] != FORMAT:
                 raise DocumentError(str(path), f"its format is {found and found[0]}, and {FORMAT} is read")
@@ -135,7 +153,7 @@ class Store:
             raise DocumentError(
                 str(self.path),
                 f"cannot be used as the rows of a study ({error})",
-                hint="if it is damaged, move it away: what it held is then run again",
+                hint=_HINTS.get(getattr(error, "sqlite_errorcode", 0) & 0xFF, _DAMAGED_HINT),
             ) from None
 
     def close(self) -> None:

@@ -275,10 +275,11 @@ class Mqtt:
         in_vain = 0
         while not self._ended.is_set():
             lasted_us = self._connection()
-            waited_us = wait_us(in_vain, FIRST_WAIT_US, LONGEST_WAIT_US)
             # One that the broker takes and ends at once is in vain as well: two of one name would do so for ever.
-            in_vain = 0 if lasted_us >= STEADY * waited_us else in_vain + 1
+            if lasted_us >= STEADY * wait_us(in_vain, FIRST_WAIT_US, LONGEST_WAIT_US):
+                in_vain = 0
             self._ended.wait(wait_us(in_vain, FIRST_WAIT_US, LONGEST_WAIT_US) / 1e6)
+            in_vain += 1
 
     def _connection(self) -> int:
         """Connect, and serve that until it ends; how long it lasted, from when the broker took it."""
