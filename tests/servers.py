@@ -20,10 +20,11 @@ from leo_runtime.clock import WallClock
 from leo_runtime.documents.hardware import Processor
 from leo_runtime.documents.workload import Workload
 from leo_runtime.frame.lower import merge
+from leo_runtime.serving.certificate import Certificate
 from leo_runtime.serving.grpc_server import GrpcServer
 from leo_runtime.serving.limits import Limits
 from leo_runtime.serving.opening import open_workload
-from leo_runtime.serving.server import Server, tls_context
+from leo_runtime.serving.server import Server
 from leo_runtime.serving.service import Service
 
 PATIENCE_S = 30.0
@@ -155,7 +156,7 @@ def serving(
         given = replace(Limits(workers=2), **limits)  # type: ignore[arg-type]  # the fields of a test
         service = opened.service(given, clock, name=workload.name, token=token)
         grpc = None if grpc_port is None else GrpcServer(service, ("127.0.0.1", grpc_port), clock, tls)
-        server = Server(service, ("127.0.0.1", port), clock, None if tls is None else tls_context(*tls))
+        server = Server(service, ("127.0.0.1", port), clock, None if tls is None else Certificate(*tls))
         server.start()
         if grpc is not None:
             grpc.start()

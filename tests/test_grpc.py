@@ -1,5 +1,6 @@
 """Stages on a server that is asked by gRPC: as by HTTP, the same values and refusals, and no stage that runs twice."""
 
+import shutil
 import socket
 import subprocess
 import threading
@@ -320,6 +321,34 @@ def test_a_certificate_that_may_sign_no_other_is_trusted_alone(workload: Workloa
         for url in (one.url, one.grpc_url):
             with closing(remote(url, ca_file=str(own[0]))) as backend:
                 assert backend.load(stage(workload, "level"), "default")([SIGNAL]).shape == (2,)
+
+
+def test_a_certificate_that_is_renewed_is_shown_to_who_connects(
+    workload: Workload, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    shown, other = tmp_path / "shown", tmp_path / "other"
+    shown.mkdir()
+    other.mkdir()
+    own, new = signed_by_itself(shown), signed_by_itself(other)
+    before = shutil.copy(own[0], tmp_path / "before.pem")
+    with serving(workload, tls=own, grpc_port=0) as one:
+
+        def is_trusted(url: str, ca_file: Path) -> bool:
+            try:
+                remote(url, ca_file=str(ca_file)).close()
+            except DeviceUnavailableError:
+                return False
+            return True
+
+        for url in (one.url, one.grpc_url):
+            assert is_trusted(url, before) and not is_trusted(url, new[0])
+        own[0].write_bytes(new[0].read_bytes())
+        for url in (one.url, one.grpc_url):
+            assert is_trusted(url, before), "the key of the new one is not there yet"
+        assert caplog.text.count("cannot be used") == 2
+        own[1].write_bytes(new[1].read_bytes())
+        for url in (one.url, one.grpc_url):
+            assert is_trusted(url, new[0]) and not is_trusted(url, before)
 
 
 @pytest.mark.parametrize("is_file", [True, False])

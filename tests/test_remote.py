@@ -410,6 +410,55 @@ def test_an_address_that_is_silent_keeps_no_other_one_waiting(served: Serving, m
             other.ask("GET", "/v2")
 
 
+def test_a_lookup_that_hangs_is_waited_for_no_longer_than_a_connection(monkeypatch: pytest.MonkeyPatch) -> None:
+    ended, asked = threading.Event(), list[str]()
+
+    def hang(host: str, *_: object, flags: int = 0, **__: object) -> list[object]:
+        if flags:
+            raise socket.gaierror
+        asked.append(host)
+        ended.wait(PATIENCE_S)
+        raise socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution")
+
+    monkeypatch.setattr(socket, "getaddrinfo", hang)
+    place = place_of(RemoteOptions(url="http://cloud.example", timeout_s=PATIENCE_S, connect_timeout_s=0.01), "cloud")
+    with closing(Pool(place)) as pool:
+        for _ in range(3):
+            with pytest.raises(DeviceUnavailableError, match="was silent for too long"):
+                pool.ask("GET", "/")
+        assert len(asked) == 1, "what is under way already is waited for"
+        ended.set()
+        until(lambda: pool._lookup._under_way is not None and pool._lookup._under_way.done())
+        pool._place = replace(place, connect_timeout_s=PATIENCE_S)
+        with pytest.raises(DeviceUnavailableError, match="Temporary failure in name resolution"):
+            pool.ask("GET", "/")
+        assert len(asked) == 2, "what failed is asked anew"
+        ended.clear()
+        call, errors = Call(), list[LeoError]()
+
+        def ask() -> None:
+            try:
+                pool.ask("GET", "/", call=call)
+            except LeoError as error:
+                errors.append(error)
+
+        thread = threading.Thread(target=ask)
+        thread.start()
+        until(lambda: call._hang_up is not None)
+        call.give_up()
+        thread.join(PATIENCE_S)
+        assert "was given up" in str(errors[0]) and isinstance(errors[0], KernelError)
+        ended.set()
+
+
+@pytest.mark.parametrize("url", ["http://[fe80::1%25eth0]:80", "http://[fe80::1%eth0]:80"])
+def test_behind_which_interface_a_server_is_is_not_told_to_it(url: str) -> None:
+    place = place_of(RemoteOptions(url=url), "cloud")
+    assert (place.host, place.name) == ("fe80::1%eth0", "fe80::1")
+    with closing(Pool(place)) as pool:
+        assert b"\r\nHost: [fe80::1]:80\r\n" in pool._head("GET", "/", {}, (), 1)
+
+
 def test_a_connection_that_was_idle_for_long_or_is_anothers_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
     with running(lambda _: None) as (url, connections):
         now = [0]

@@ -73,14 +73,15 @@ def run(request: Request) -> int:
     from leo_runtime.backend import registry
     from leo_runtime.clock import WallClock
     from leo_runtime.documents.hardware import Processor
+    from leo_runtime.serving.certificate import Certificate
     from leo_runtime.serving.limits import Limits
     from leo_runtime.serving.opening import open_workload
-    from leo_runtime.serving.server import Server, tls_context
+    from leo_runtime.serving.server import Server
 
     tls, files = None, None
     if request.tls_cert is not None and request.tls_key is not None:
         files = request.tls_cert, request.tls_key
-        tls = tls_context(*files)
+        tls = Certificate(*files)
     workload = shipped.workload(request.workload)
     clock = WallClock()
     with closing(registry.create(Processor(name="server", backend="cpu"))) as backend, _stopping() as wait:

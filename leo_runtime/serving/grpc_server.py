@@ -21,6 +21,7 @@ from leo_runtime.backend.protobuf_wire import Message, decode, encode
 from leo_runtime.clock import Clock
 from leo_runtime.errors import InputError, MissingExtraError
 from leo_runtime.frozen import dataclass
+from leo_runtime.serving.certificate import Certificate
 from leo_runtime.serving.http_head import Head
 from leo_runtime.serving.service import TIMEOUT, GoneError, RefusedError, Reply, Service, refusal
 
@@ -292,6 +293,16 @@ def _path(name: str, version: str) -> tuple[str, ...]:
     return ("v2", "models", name, *(("versions", version) if version else ()))
 
 
+def _credentials(grpc: Any, own: Certificate) -> Any:
+    """What is shown to who connects: it is asked for as each does. Raises `InputError`."""
+
+    def configuration() -> Any:
+        certificate, key = own.pems()
+        return grpc.ssl_server_certificate_configuration([(key, certificate)])
+
+    return grpc.dynamic_ssl_server_credentials(configuration(), lambda: configuration() if own.renew() else None)
+
+
 def _listening(grpc: Any, server: grpc.Server, bind: tuple[str, int], tls: tuple[Path, Path] | None) -> int:
     """The port at which it listens from here on. Raises `InputError`."""
     host, port = bind
@@ -300,8 +311,7 @@ def _listening(grpc: Any, server: grpc.Server, bind: tuple[str, int], tls: tuple
         if tls is None:
             found = server.add_insecure_port(address)
         else:
-            certificate, key = (path.read_bytes() for path in tls)
-            found = server.add_secure_port(address, grpc.ssl_server_credentials([(key, certificate)]))
+            found = server.add_secure_port(address, _credentials(grpc, Certificate(*tls)))
     except (RuntimeError, OSError):
         found = 0
     if not found:

@@ -11,11 +11,11 @@ import select
 import socket
 import threading
 from contextlib import suppress
-from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, cast
+from typing import BinaryIO, cast
 
 from leo_runtime.clock import Clock
 from leo_runtime.errors import InputError
+from leo_runtime.serving.certificate import Certificate
 from leo_runtime.serving.http_head import HeadTooLargeError, answer_head, read_head
 from leo_runtime.serving.service import GoneError, RefusedError, Reply, Service, refusal
 
@@ -24,9 +24,6 @@ PAUSE_S = 0.1
 BUFFER_BYTES = 1 << 16
 DRAINED_BYTES = 1 << 20
 """Of what a client still sends while it is refused."""
-
-if TYPE_CHECKING:
-    import ssl
 
 log = logging.getLogger(__name__)
 
@@ -60,9 +57,7 @@ class _Connection:
 class Server:
     """Listens until it is stopped."""
 
-    def __init__(
-        self, service: Service, bind: tuple[str, int], clock: Clock, tls: ssl.SSLContext | None = None
-    ) -> None:
+    def __init__(self, service: Service, bind: tuple[str, int], clock: Clock, tls: Certificate | None = None) -> None:
         """Listens from here on, and answers when it is started. Raises `InputError` where that cannot be."""
         self._service, self._clock, self._tls = service, clock, tls
         self._listening = _listening(*bind)
@@ -175,7 +170,9 @@ class Server:
             one.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             if self._tls is not None:
                 # Before the handshake, so that whoever is silent in it can be hung up on.
-                one.socket = self._tls.wrap_socket(one.socket, server_side=True, do_handshake_on_connect=False)
+                one.socket = self._tls.context().wrap_socket(
+                    one.socket, server_side=True, do_handshake_on_connect=False
+                )
                 if one.is_cut or self._stops.is_set():
                     return
                 one.socket.do_handshake()
@@ -266,19 +263,3 @@ def _listening(host: str, port: int) -> socket.socket:
             f"nothing can listen at {host}:{port} ({why})", hint="name another address or port: --bind HOST:PORT"
         ) from None
     return own
-
-
-def tls_context(certificate: Path, key: Path) -> ssl.SSLContext:
-    """How a server speaks TLS. Raises `InputError` for files that cannot be used."""
-    import ssl  # It takes a megabyte, which a server without TLS can do without.
-
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    try:
-        context.load_cert_chain(certificate, key, password="")  # Without one it would ask the terminal.
-    except OSError as error:  # Those of ssl are such, too.
-        raise InputError(
-            f"the certificate {certificate} with the key {key} cannot be used ({error.strerror or error})",
-            hint="both are PEM files, and the key is the certificate's and has no password",
-        ) from None
-    return context

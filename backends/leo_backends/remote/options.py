@@ -62,6 +62,11 @@ class Place:
     """The certificates that are trusted, as PEM, for gRPC, which knows no `ssl.SSLContext`."""
     token_file: str | None = None
 
+    @property
+    def name(self) -> str:
+        """The host as the server knows it: which of our interfaces leads there is no part of that (RFC 6874)."""
+        return self.host.partition("%")[0]
+
 
 def options_of(processor: Processor) -> RemoteOptions:
     """The processor's options. Raises `DocumentError`; `DeviceUnavailableError` where no server is named."""
@@ -79,6 +84,8 @@ def place_of(options: RemoteOptions, processor: str) -> Place:
     try:
         parts = urlsplit(options.url)
         host, port = parts.hostname, parts.port
+        if host is not None and ":" in host:  # As URLs say behind which interface it is; others say it without.
+            host = host.replace("%25", "%")
     except ValueError:
         parts, host, port = urlsplit(""), None, None
     is_plain = not (parts.username or parts.password or parts.query or parts.fragment)

@@ -20,6 +20,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, cast
 
+from leo_backends.remote.lookup import Lookup
 from leo_backends.remote.options import Place, with_token_of_now
 from leo_runtime.backend.open_inference import JSON_LENGTH, read_json
 from leo_runtime.backend.transfers import SilentError, StrangerError
@@ -100,7 +101,7 @@ class Pool:
         self._place, self._clock, self._since_boot_us = place, clock or WallClock(), since_boot_us
         self._idle: list[socket.socket] = []
         self._idle_since_us: dict[socket.socket, int] = {}
-        self._process = os.getpid()
+        self._process, self._lookup = os.getpid(), Lookup()
         self._calls: set[Call] = set()
         self._lock = threading.Lock()
         self._is_closed = False
@@ -195,7 +196,7 @@ class Pool:
     def _connection(self, call: Call, until_us: int) -> tuple[socket.socket, bool]:
         """A connection, and whether it was used before. Raises `DeviceUnavailableError`."""
         if self._process != os.getpid():  # We were forked: by one connection two would read each other's answers.
-            self._process = os.getpid()
+            self._process, self._lookup = os.getpid(), Lookup()
             self.forget_idle()
         while True:
             with self._lock:
@@ -218,7 +219,8 @@ class Pool:
     def _connected(self, call: Call, until_us: int) -> socket.socket:
         """A new connection, which may be given up as it comes about. Raises `OSError`, `UnicodeError`."""
         place = self._place
-        left: list[Any] = socket.getaddrinfo(place.host, place.port, type=socket.SOCK_STREAM)
+        most_us = min(round(place.connect_timeout_s * 1e6), until_us - self._clock.now_us())
+        left = self._lookup.addresses(place.host, place.port, most_us / 1e6, call.begin)
         while True:
             most_us = min(round(place.connect_timeout_s * 1e6), until_us - self._clock.now_us())
             own = self._first_connected(call, left, self._clock.now_us() + most_us)
@@ -284,7 +286,7 @@ class Pool:
         place = self._place
         if place.tls is None:
             return own
-        secret = place.tls.wrap_socket(own, server_hostname=place.host, do_handshake_on_connect=False)
+        secret = place.tls.wrap_socket(own, server_hostname=place.name, do_handshake_on_connect=False)
         try:
             call.begin(partial(_cut, secret))
             secret.do_handshake()
@@ -325,7 +327,7 @@ class Pool:
         self, method: str, path: str, headers: Mapping[str, str], parts: Sequence[bytes | memoryview], left_us: int
     ) -> bytes:
         place = self._place
-        host = f"[{place.host}]" if ":" in place.host else place.host
+        host = f"[{place.name}]" if ":" in place.name else place.name
         lines = [f"{method} {place.path}{path} HTTP/1.1", f"Host: {host}:{place.port}", f"Leo-Timeout-Us: {left_us}"]
         lines += [f"{name}: {said}" for some in (place.headers, headers) for name, said in some.items()]
         if method == "POST":
