@@ -238,7 +238,7 @@ def test_the_example_answers_as_the_page_says(capsys: pytest.CaptureFixture[str]
     said = capsys.readouterr().out
     assert re.search(r"^eyes +300 +300 +0 +0 ", said, re.MULTILINE)
     assert "done by an exit: eyes by small (206 times)" in said
-    page = (folder.parent / "cloud.md").read_text()
+    page = (folder.parent / "failures.md").read_text()
     assert "answers all 300 frames in time, 206 of them by the exit" in page
 
 
