@@ -513,7 +513,7 @@ class Runtime:
 
     @property
     def goes_straight(self) -> bool:
-        """Whether `submit_straight` can be used."""
+        """Whether `submit_straight` can be used. From any thread."""
         now, site = self._now, self._site
         return (
             site.lanes is None
@@ -535,8 +535,8 @@ class Runtime:
 
         They come in order. `told` gets what comes of each; what has the machine to itself until the next release is
         told of without a result, and nothing is remembered of it: neither `history` nor `drift`. Noise has to go by
-        what it is asked alone, since it may be asked twice. Nobody else uses the runtime meanwhile. Raises as `submit`
-        does, and `InputError` where frames cannot be taken so (`goes_straight`).
+        what it is asked alone, since it may be asked twice. From any thread, while nobody else uses the runtime. Raises
+        as `submit` does, and `InputError` where frames cannot be taken so (`goes_straight`).
         """
         if not self.goes_straight:
             raise InputError(

@@ -102,14 +102,15 @@ class RemoteBackend:
         """Ask the server for the stage. Raises `KernelError`, `DeviceUnavailableError`."""
         if not self.supports(stage, variant):
             raise KernelError(f"no server can run stage `{stage.name}` of operator `{stage.operator.name}`")
-        if self._knows_stages and stage.name not in self._models:
+        is_same = self._knows_stages and stage.name not in self._models
+        if is_same:
             path = f"/v2/models/{quote(identity(stage, variant), safe='')}"
         else:
             name, slash, version = self._models.get(stage.name, stage.name).partition("/")
             path = f"/v2/models/{quote(name, safe='')}" + (f"/versions/{quote(version, safe='')}" if slash else "")
         said = self.asked(path, f"stage `{stage.name}`")
         kind = KeepingRemoteKernel if self.keeps else TimedRemoteKernel if self._knows_stages else RemoteKernel
-        return kind(self, stage, path, _inputs_of(said, stage, self._pool.url))
+        return kind(self, stage, path, _inputs_of(said, stage, self._pool.url, is_same=is_same))
 
     def close(self) -> None:
         """Hang up, also on runs that are under way. Closing twice is fine."""
@@ -400,11 +401,11 @@ def _whole(outputs: Sequence[Tensor | KeptTensor]) -> list[Tensor]:
     return [one for one in outputs if isinstance(one, Tensor)]
 
 
-def _inputs_of(said: Mapping[str, Any], stage: BoundStage, url: str) -> list[_Input]:
+def _inputs_of(said: Mapping[str, Any], stage: BoundStage, url: str, *, is_same: bool) -> list[_Input]:
     """A model's inputs, in order: as the stage's, or with an axis of 1 before them, for batches.
 
-    Where the server does not say, they are `input_0` and so on. Raises `KernelError` where they are not the stage's, or
-    of a type that no float32 goes as.
+    With `is_same` the model is this very stage, which takes whatever it does here. Where the server does not say, they
+    are `input_0` and so on. Raises `KernelError` where they are not the stage's, or of a type that no float32 goes as.
     """
     listed = said.get("inputs") or [{"name": f"input_{n}", "shape": list(s)} for n, s in enumerate(stage.input_shapes)]
     found: list[_Input] = []
@@ -413,7 +414,8 @@ def _inputs_of(said: Mapping[str, Any], stage: BoundStage, url: str) -> list[_In
             name, has = (one.get("name"), one.get("shape")) if isinstance(one, dict) else (None, None)
             taken = next((way for way in (tuple(shape), (1, *shape)) if _fits(way, has)), None)
             if isinstance(name, str) and taken is not None:
-                found.append(_Input(name, taken, _other_floats(one, stage, len(found), url)))
+                floats = None if is_same else _other_floats(one, stage, len(found), url)
+                found.append(_Input(name, taken, floats))
     if len(found) != len(stage.input_shapes):
         raise KernelError(
             f"stage `{stage.name}` has inputs of the shapes {', '.join(map(shown, stage.input_shapes))}, the model on "
