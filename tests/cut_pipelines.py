@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from time import thread_time_ns
 from typing import Any
@@ -20,7 +21,7 @@ import numpy as np
 
 from leo_backends.packing import pack, unpack
 from leo_runtime import demo, shipped
-from leo_runtime.backend import Backend, registry
+from leo_runtime.backend import Backend, Kernel, registry
 from leo_runtime.documents.hardware import Hardware, Processor
 from leo_runtime.documents.profile import Cost, Profile
 from leo_runtime.documents.workload import DEFAULT_VARIANT, Stage, TaskGraph, Variant, Workload
@@ -89,6 +90,10 @@ class _Step:
     run: Run
 
 
+def _ran(kernel: Kernel, inputs: Arrays) -> Arrays:
+    return arrays_of(kernel(list(inputs)))
+
+
 def _sound(backend: Backend, name: str) -> tuple[list[Arrays], list[_Step], Task]:
     """A pipeline of the demo, on its recording."""
     merged, recording = merge(shipped.workload()), shipped.recording("demo")
@@ -106,7 +111,7 @@ def _sound(backend: Backend, name: str) -> tuple[list[Arrays], list[_Step], Task
     for stage in merged.stages:
         if stage.name in wanted and stage is not source:
             kernel = backend.load(stage.bound, DEFAULT_VARIANT)
-            steps.append(_Step(stage.name, stage.inputs, lambda inputs, run=kernel: arrays_of(run(list(inputs)))))  # type: ignore[misc]
+            steps.append(_Step(stage.name, stage.inputs, partial(_ran, kernel)))
     return given, steps, Task("argmax")
 
 

@@ -39,7 +39,7 @@ def least(problem: Problem) -> int:
 
 def networks(count: int, most: int, **drawn: object) -> list[Network]:
     rng = Random(f"{count}/{most}/{drawn}")
-    return [random_network(rng, rng.randint(2, most), **drawn) for _ in range(count)]  # type: ignore[arg-type]
+    return [random_network(rng, rng.randint(2, most), **drawn) for _ in range(count)]  # type: ignore[arg-type]  # any of its own
 
 
 def test_the_exact_cut_is_dads_min_cut_and_the_best_of_every_cut() -> None:

@@ -78,9 +78,9 @@ def test_sizes_errors_and_decisions_are_those_of_the_forms(
 
 def test_a_loss_is_by_the_measure_that_is_asked_for(workload: Workload, recording: Recording) -> None:
     asked = {"stages": ["louder"], "forms": ["int4"]}
-    (changed,) = measure_packing(workload, recording, task=Task("change"), **asked)  # type: ignore[arg-type]
+    (changed,) = measure_packing(workload, recording, task=Task("change"), **asked)  # type: ignore[arg-type]  # of any type
     assert changed.forms[1].loss.decisions is None and 0 < changed.forms[1].loss.ppm < 100_000
-    (greatest,) = measure_packing(workload, recording, task=Task("argmax"), **asked)  # type: ignore[arg-type]
+    (greatest,) = measure_packing(workload, recording, task=Task("argmax"), **asked)  # type: ignore[arg-type]  # as above
     assert greatest.forms[1].loss.decisions is not None
 
 

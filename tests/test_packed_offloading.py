@@ -82,7 +82,7 @@ def test_answers_of_a_server_are_the_local_ones_within_the_forms_error(path: Pat
     backend = registry.create(Processor(name="cpu", backend="cpu"))
     stages = {stage.name: stage.bound for stage in merge(workload).stages}
     samples = backend.load(stages["sound"], "default")([SOUND])
-    local = backend.load(stages["mel"], "default")([samples])[20:28]  # type: ignore[index]
+    local = backend.load(stages["mel"], "default")([samples])[20:28]  # type: ignore[index]  # an array
     with serving_process(str(path), "--bind", "127.0.0.1:0") as (_, url):
         for form, bound in BOUNDS.items():
             with Runtime.live(workload, machine(url), profile(form)) as runtime:

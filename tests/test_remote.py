@@ -15,9 +15,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from leo_backends.remote.answers import unavailable
 from leo_backends.remote.backend import RemoteKernel, _Input
+from leo_backends.remote.calls import Call
 from leo_backends.remote.options import RemoteOptions, place_of
-from leo_backends.remote.pool import Call, Pool, unavailable
+from leo_backends.remote.pool import Pool
 from leo_runtime.backend import Abandonable, Backend, TimedKernel, registry
 from leo_runtime.backend.open_inference import Tensor, answer_message
 from leo_runtime.documents.binding import BoundStage

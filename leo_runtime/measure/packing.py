@@ -7,7 +7,7 @@ several lose together is taken for the sum, as accuracy budgets have it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import mean, median
 from typing import Any
@@ -278,8 +278,8 @@ class _Output:
             changed = list[Values]()
             for frame in frames:
                 value = frame[stage]
-                packed, took_us = self._timed(lambda value=value: pack([value]))  # type: ignore[misc]
-                found, back_us = self._timed(lambda packed=packed: unpack([packed]))  # type: ignore[misc]
+                packed, took_us = self._timed(pack, value)
+                found, back_us = self._timed(unpack, packed)
                 sizes.append(packed.nbytes)
                 pack_us.append(took_us)
                 unpack_us.append(back_us)
@@ -297,9 +297,9 @@ class _Output:
             round(median(unpack_us)),
         )
 
-    def _timed(self, run: Callable[[], Any]) -> tuple[np.ndarray, int]:
+    def _timed(self, kernel: Kernel, array: np.ndarray) -> tuple[np.ndarray, int]:
         began_us = self._clock.now_us()
-        given = run()
+        given = kernel([array])
         return np.asarray(given), self._clock.now_us() - began_us
 
     def _kernel(self, stage: BoundStage) -> Kernel:

@@ -15,9 +15,11 @@ from urllib.parse import quote
 import numpy as np
 
 from leo_backends.checked import require_inputs
+from leo_backends.remote.answers import Answer, is_of_another, refused
+from leo_backends.remote.calls import SPARE_BYTES, Call
 from leo_backends.remote.grpc_pool import GrpcPool
 from leo_backends.remote.options import options_of, place_of
-from leo_backends.remote.pool import SPARE_BYTES, Answer, Call, Pool, is_of_another
+from leo_backends.remote.pool import Pool
 from leo_runtime.back_off import wait_us
 from leo_runtime.backend import DeviceRun, Kernel
 from leo_runtime.backend.keeping import ForgottenError, KeptArray, KeptRun, KeptValue, Passed
@@ -110,7 +112,7 @@ class RemoteBackend:
             path = f"/v2/models/{quote(name, safe='')}" + (f"/versions/{quote(version, safe='')}" if slash else "")
         said = self.asked(path, f"stage `{stage.name}`")
         kind = KeepingRemoteKernel if self.keeps else TimedRemoteKernel if self._knows_stages else RemoteKernel
-        return kind(self, stage, path, _inputs_of(said, stage, self._pool.url, is_same=is_same))
+        return kind(self, stage, path, _inputs_of(said, stage, self._pool.calls.url, is_same=is_same))
 
     def close(self) -> None:
         """Hang up, also on runs that are under way. Closing twice is fine."""
@@ -131,7 +133,7 @@ class RemoteBackend:
         sent_bytes, answer, found = self._said("/v2/kept/bring", (), wanted, what, size, most_us=most_us)
         arrays = [one.array for one in found if isinstance(one, Tensor)]
         if [(array.dtype, array.shape) for array in arrays] != [(one.dtype, one.shape) for one in kept.arrays]:
-            raise KernelError(f"{what}: the server {self._pool.url} gave another one")
+            raise KernelError(f"{what}: the server {self._pool.calls.url} gave another one")
         return arrays, _passed(sent_bytes, answer)
 
     def forget(self, kept: Sequence[KeptValue], /) -> None:
@@ -199,21 +201,21 @@ class RemoteBackend:
             most_us=most_us,
         )
         if answer.status == GONE and self.keeps:
-            raise ForgottenError(str(self._pool.refused(answer, what)))
+            raise ForgottenError(str(refused(self._pool.calls.url, answer, what)))
         if answer.status != 200 or is_of_another(answer):
-            raise self._pool.refused(answer, what)
+            raise refused(self._pool.calls.url, answer, what)
         try:
             found = read_answer(answer.body, answer.json_length, request_id) if once or outputs else ()
         except InputError as error:
             self._pool.forget_idle()
-            raise KernelError(f"{what}: {self._pool.url} answered what is no answer ({error})") from None
+            raise KernelError(f"{what}: {self._pool.calls.url} answered what is no answer ({error})") from None
         return message.size, answer, found
 
     def _answer(self, method: str, path: str, *more: Any, **options: Any) -> Answer:
         """As `Pool.ask`; where the token does not count any more, by the one that its file holds now."""
-        asked = self._pool.headers
+        asked = self._pool.calls.headers
         answer = self._pool.ask(method, path, *more, **options)
-        if answer.status == UNAUTHORIZED and self._pool.renew_token(asked):  # Nothing has run.
+        if answer.status == UNAUTHORIZED and self._pool.calls.renew_token(asked):  # Nothing has run.
             answer = self._pool.ask(method, path, *more, **options)
         return answer
 
@@ -226,10 +228,10 @@ class RemoteBackend:
 
     def value(self, stage: BoundStage, outputs: Sequence[Tensor]) -> np.ndarray:
         """What a stage gives, of the outputs in an answer. Raises `KernelError` where they are not as it promises."""
-        promised = stage.outputs
+        promised, url = stage.outputs, self._pool.calls.url
         if len(outputs) != len(promised):
             raise KernelError(
-                f"stage `{stage.name}` gives {len(promised)} arrays, the server {self._pool.url} gave {len(outputs)}"
+                f"stage `{stage.name}` gives {len(promised)} arrays, the server {url} gave {len(outputs)}"
             )
         names = [output.name for output in promised]
         if sorted(tensor.name for tensor in outputs) == sorted(names):  # Else they go by their order.
@@ -242,7 +244,7 @@ class RemoteBackend:
             is_packed = not is_same and output.allows(array.shape)
             if not (is_same or is_packed) or not np.can_cast(array.dtype, wanted, "same_kind"):
                 raise KernelError(
-                    f"stage `{stage.name}` gives {wanted} of shape {shown(output.shape)}, the server {self._pool.url} "
+                    f"stage `{stage.name}` gives {wanted} of shape {shown(output.shape)}, the server {url} "
                     f"gave {array.dtype} of shape {shown(array.shape)}"
                 )
             shape = array.shape if is_packed else output.shape
@@ -274,12 +276,12 @@ class RemoteBackend:
         """
         answer = self._answer("GET", path, most_bytes=MOST_METADATA_BYTES, most_us=most_us)
         if answer.status != 200 or is_of_another(answer):
-            raise self._pool.refused(answer, what)
+            raise refused(self._pool.calls.url, answer, what)
         try:
             return read_json(answer.body)
         except InputError as error:
             raise KernelError(
-                f"{what}: {self._pool.url} does not speak the Open Inference Protocol v2 ({error})",
+                f"{what}: {self._pool.calls.url} does not speak the Open Inference Protocol v2 ({error})",
                 hint="is that the right port?",
             ) from None
 

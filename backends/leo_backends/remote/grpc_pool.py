@@ -13,13 +13,14 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
-from leo_backends.remote.options import AUTHORIZATION, Place, with_token_of_now
-from leo_backends.remote.pool import LONGEST_IDLE_US, SPARE_BYTES, Answer, Call, number_of, refused, unavailable
+from leo_backends.remote.answers import Answer, number_of, too_large, unavailable
+from leo_backends.remote.calls import LONGEST_IDLE_US, SPARE_BYTES, Call, Calls
+from leo_backends.remote.options import AUTHORIZATION, Place
 from leo_runtime.backend import inference_messages as messages
 from leo_runtime.backend.protobuf_wire import decode, encode
 from leo_runtime.backend.transfers import StrangerError
 from leo_runtime.clock import WallClock, since_boot_us
-from leo_runtime.errors import DeviceUnavailableError, InputError, KernelError, LeoError, MissingExtraError
+from leo_runtime.errors import DeviceUnavailableError, InputError, KernelError, MissingExtraError
 
 if TYPE_CHECKING:
     import grpc
@@ -50,19 +51,13 @@ class GrpcPool:
             import grpc
         except ImportError:
             raise MissingExtraError("a server that is asked by gRPC", EXTRA) from None
-        self._grpc, self._place, self._clock = grpc, place, clock or WallClock()
+        self.calls = Calls(place)
+        self._grpc, self._clock = grpc, clock or WallClock()
         self._since_boot_us = since_boot_us
         self._line: _Line | None = None
-        self._calls: set[Call] = set()
         self._lock = threading.Lock()
-        self._is_closed = False
         self.remembers = False
         """Whether the server gives a request that it knows by its id the first run's answer."""
-
-    @property
-    def url(self) -> str:
-        """Where the server is."""
-        return self._place.url
 
     def ask(
         self,
@@ -81,15 +76,11 @@ class GrpcPool:
         name, message = _asked(f"{method} {path}", path, parts)
         metadata = [
             (name.lower(), said)
-            for name, said in {**self._place.headers, **(headers or {})}.items()
+            for name, said in {**self.calls.place.headers, **(headers or {})}.items()
             if name == AUTHORIZATION or name.startswith("Leo-")
         ]
-        with self._lock:
-            self._require_open()
-            self._calls.add(call)
-        timeout_us = round(self._place.timeout_s * 1e6)
-        until_us = self._clock.now_us() + (timeout_us if most_us is None else min(timeout_us, most_us))
-        try:
+        until_us = self.calls.until_us(self._clock.now_us(), most_us)
+        with self.calls.under_way(call):
             for attempt in (1, 2):
                 began_us = self._clock.now_us()
                 answer = self._exchange(name, message, metadata, most_bytes, call, until_us)
@@ -97,28 +88,11 @@ class GrpcPool:
                     took_us = self._clock.now_us() - began_us  # It is told when all of it is here.
                     return replace(answer, took_us=took_us, answered_us=took_us)
                 if call.is_given_up:
-                    raise KernelError(f"the request to {self.url} was given up")
+                    raise KernelError(f"the request to {self.calls.url} was given up")
                 may = self.remembers or not once
                 if attempt == 2 or not may or isinstance(answer, TimeoutError):
                     raise self._unavailable(answer)
             raise AssertionError("the second attempt returns or raises")
-        finally:
-            with self._lock:
-                self._calls.discard(call)
-
-    def refused(self, answer: Answer, what: str) -> LeoError:
-        """Why the server did not do what it was asked for, in words."""
-        return refused(self.url, answer, what)
-
-    def renew_token(self, asked: Mapping[str, str]) -> bool:
-        """Whether the token is another one now than the one that was sent with these headers."""
-        self._place = with_token_of_now(self._place)
-        return self._place.headers != asked
-
-    @property
-    def headers(self) -> Mapping[str, str]:
-        """What is sent with every request."""
-        return self._place.headers
 
     def forget_idle(self) -> None:
         """Have the next call go by another connection."""
@@ -129,27 +103,19 @@ class GrpcPool:
 
     def close(self) -> None:
         """Hang up, also on requests that are under way. Closing twice is fine."""
-        with self._lock:
-            self._is_closed = True
-            calls = list(self._calls)
-        for call in calls:
-            call.give_up()
+        self.calls.close()
         self.forget_idle()
-
-    def _require_open(self) -> None:
-        if self._is_closed:
-            raise KernelError(f"the connections to {self.url} are closed")
 
     def _line_for(self, most_bytes: int) -> _Line:
         """A connection that lets so large an answer in, with one user more. Raises `KernelError`."""
         with self._lock:
-            self._require_open()
+            self.calls.require_open()
             line = self._line
             is_old = line is not None and not line.users and self._since_boot_us() - line.used_us > LONGEST_IDLE_US
             if is_old and line is not None:
                 line.channel.close()
             if line is None or is_old or line.most_bytes < most_bytes:  # The other ends with who uses it.
-                line = self._line = _Line(self._grpc, self._place, max(most_bytes, LEAST_BYTES))
+                line = self._line = _Line(self._grpc, self.calls.place, max(most_bytes, LEAST_BYTES))
             line.users += 1
             return line
 
@@ -198,7 +164,7 @@ class GrpcPool:
                 return Answer(200, body, json_length, False, run_us, queued_us, took_us)
             details = asked.details() or ""
             if code == "RESOURCE_EXHAUSTED" and f"vs. {line.most_bytes})" in details:
-                raise KernelError(f"the server {self.url} answered more than the {most_bytes} bytes that were expected")
+                raise too_large(self.calls.url, most_bytes)
             status = status or (413 if "larger than max" in details else STATUSES.get(code, 500))
             body = json.dumps({"error": details}).encode()
             return Answer(status, body, None, False, run_us, queued_us, took_us)
@@ -209,14 +175,14 @@ class GrpcPool:
     def _read(self, name: str, data: bytes, most_bytes: int) -> tuple[bytes, int | None]:
         """A body as HTTP has it, and how much of it is JSON. Raises `KernelError`."""
         if len(data) > most_bytes:
-            raise KernelError(f"the server {self.url} answered more than the {most_bytes} bytes that were expected")
+            raise too_large(self.calls.url, most_bytes)
         try:
             if name == "ModelInfer":
                 text, tensors = messages.answer_from_grpc(data)
                 return text + tensors, len(text)
             said = decode(data, messages.SERVER if name == "ServerMetadata" else messages.METADATA)
         except InputError as error:
-            raise KernelError(f"the server {self.url} answered what is no answer ({error})") from None
+            raise KernelError(f"the server {self.calls.url} answered what is no answer ({error})") from None
         for tensor in said.get("inputs", ()):
             tensor.setdefault("shape", [])
         return json.dumps(said).encode(), None
@@ -225,10 +191,10 @@ class GrpcPool:
         why = str(error)
         if "CERTIFICATE_VERIFY_FAILED" in why:
             return StrangerError(
-                f"the server {self.url} shows a certificate that is not trusted",
+                f"the server {self.calls.url} shows a certificate that is not trusted",
                 hint="name the certificate that signed it in the processor's options: ca_file",
             )
-        return unavailable(self._place, error)
+        return unavailable(self.calls.place, error)
 
 
 class _Line:

@@ -12,84 +12,26 @@ import io
 import os
 import select
 import socket
-import ssl
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing, suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from typing import Any, cast
 
+from leo_backends.remote.answers import Answer, number_of, too_large, unavailable
+from leo_backends.remote.calls import LONGEST_IDLE_US, SPARE_BYTES, Call, Calls
 from leo_backends.remote.lookup import Lookup
-from leo_backends.remote.options import Place, with_token_of_now
-from leo_runtime.backend.open_inference import JSON_LENGTH, read_json
-from leo_runtime.backend.transfers import SilentError, StrangerError
+from leo_backends.remote.options import Place
+from leo_runtime.backend.open_inference import JSON_LENGTH
 from leo_runtime.clock import WallClock, since_boot_us
-from leo_runtime.errors import DeviceUnavailableError, InputError, KernelError, LeoError, printable
+from leo_runtime.errors import KernelError
 
 MOST_IDLE = 16
-LONGEST_IDLE_US = 60_000_000
-"""Routers and balancers on the way forget a connection that is silent, the hastiest within minutes, as they do while
-this machine sleeps; nobody is told, and what is sent by it is waited for in vain."""
 NEXT_ADDRESS_S = 0.25
 """How long an address is waited for before the next one of a name is tried as well (RFC 8305)."""
-GATEWAYS = frozenset((407, 502, 503, 504, 511, *range(300, 400), *range(520, 531)))
-"""Statuses by which somebody else on the way answers, unless the body is the server's own JSON."""
 LAST_WORDS_S = 0.2
 """How long a server that takes no more of a request is listened to."""
-SPARE_BYTES = 1 << 16
-"""More than the outputs that an answer may have, for its JSON."""
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What a server answered."""
-
-    status: int
-    body: bytes
-    json_length: int | None
-    closes: bool
-    """The connection ends behind it."""
-    run_us: int | None
-    """How long the server says that it took."""
-    queued_us: int | None = None
-    """And how long it waited for its turn."""
-    took_us: int = 0
-    """From its first byte on until the answer was here: not what a new connection took."""
-    answered_us: int = 0
-    """Of that, how long it was until the answer began."""
-
-
-_OF_ANOTHER_TIME = (9, 10)
-"""OpenSSL's codes for a certificate that does not hold yet, or no more."""
-
-
-class Call:
-    """A request that may be given up from another thread."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._hang_up: Callable[[], object] | None = None
-        self.is_given_up = False
-
-    def begin(self, hang_up: Callable[[], object]) -> None:
-        """It is under way, and this ends it; from any thread."""
-        with self._lock:
-            self._hang_up = hang_up
-            if self.is_given_up:
-                hang_up()
-
-    def end(self) -> None:
-        """It is under way no more."""
-        with self._lock:
-            self._hang_up = None
-
-    def give_up(self) -> None:
-        """Hang up. Waits for nothing, raises nothing."""
-        with self._lock:
-            self.is_given_up = True
-            if self._hang_up is not None:
-                self._hang_up()
 
 
 class Pool:
@@ -98,20 +40,14 @@ class Pool:
     def __init__(
         self, place: Place, clock: WallClock | None = None, since_boot_us: Callable[[], int] = since_boot_us
     ) -> None:
-        self._place, self._clock, self._since_boot_us = place, clock or WallClock(), since_boot_us
+        self.calls = Calls(place)
+        self._clock, self._since_boot_us = clock or WallClock(), since_boot_us
         self._idle: list[socket.socket] = []
         self._idle_since_us: dict[socket.socket, int] = {}
         self._process, self._lookup = os.getpid(), Lookup()
-        self._calls: set[Call] = set()
         self._lock = threading.Lock()
-        self._is_closed = False
         self.remembers = False
         """Whether the server gives a request that it knows by its id the first run's answer."""
-
-    @property
-    def url(self) -> str:
-        """Where the server is."""
-        return self._place.url
 
     def ask(
         self,
@@ -133,13 +69,8 @@ class Pool:
         answer of more than `most_bytes`, or where the call was given up.
         """
         call = call or Call()
-        with self._lock:
-            if self._is_closed:
-                raise KernelError(f"the connections to {self.url} are closed")
-            self._calls.add(call)
-        timeout_us = round(self._place.timeout_s * 1e6)
-        until_us = self._clock.now_us() + (timeout_us if most_us is None else min(timeout_us, most_us))
-        try:
+        until_us = self.calls.until_us(self._clock.now_us(), most_us)
+        with self.calls.under_way(call):
             for attempt in (1, 2):
                 connection, is_used = self._connection(call, until_us)
                 try:
@@ -160,38 +91,17 @@ class Pool:
                 self._drop(connection, call)
                 if call.is_given_up:  # What was silent by one connection may be so by the others.
                     self.forget_idle()
-                    raise KernelError(f"the request to {self.url} was given up")
+                    raise KernelError(f"the request to {self.calls.url} was given up")
                 may = (self.remembers or not once) if failed.was_sent else is_used
                 if attempt == 2 or not may or isinstance(failed.cause, TimeoutError):
-                    raise unavailable(self._place, failed.cause)
+                    raise unavailable(self.calls.place, failed.cause)
                 self.forget_idle()
             raise AssertionError("the second attempt returns or raises")
-        finally:
-            with self._lock:
-                self._calls.discard(call)
 
     def close(self) -> None:
         """Hang up, also on requests that are under way. Closing twice is fine."""
-        with self._lock:
-            self._is_closed = True
-            calls = list(self._calls)
-        for call in calls:
-            call.give_up()
+        self.calls.close()
         self.forget_idle()
-
-    def renew_token(self, asked: Mapping[str, str]) -> bool:
-        """Whether the token is another one now than the one that was sent with these headers."""
-        self._place = with_token_of_now(self._place)
-        return self._place.headers != asked
-
-    @property
-    def headers(self) -> Mapping[str, str]:
-        """What is sent with every request."""
-        return self._place.headers
-
-    def refused(self, answer: Answer, what: str) -> LeoError:
-        """Why the server did not do what it was asked for, in words."""
-        return refused(self.url, answer, what)
 
     def _connection(self, call: Call, until_us: int) -> tuple[socket.socket, bool]:
         """A connection, and whether it was used before. Raises `DeviceUnavailableError`."""
@@ -213,12 +123,12 @@ class Pool:
         except (OSError, UnicodeError) as error:
             call.end()
             if call.is_given_up:
-                raise KernelError(f"the request to {self.url} was given up") from None
-            raise unavailable(self._place, error) from None
+                raise KernelError(f"the request to {self.calls.url} was given up") from None
+            raise unavailable(self.calls.place, error) from None
 
     def _connected(self, call: Call, until_us: int) -> socket.socket:
         """A new connection, which may be given up as it comes about. Raises `OSError`, `UnicodeError`."""
-        place = self._place
+        place = self.calls.place
         most_us = min(round(place.connect_timeout_s * 1e6), until_us - self._clock.now_us())
         left = self._lookup.addresses(place.host, place.port, most_us / 1e6, call.begin)
         while True:
@@ -283,7 +193,7 @@ class Pool:
         """A connection without Nagle's waiting, with TLS where it is to have that. Raises `OSError`."""
         own.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         own.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-        place = self._place
+        place = self.calls.place
         if place.tls is None:
             return own
         secret = place.tls.wrap_socket(own, server_hostname=place.name, do_handshake_on_connect=False)
@@ -326,7 +236,7 @@ class Pool:
     def _head(
         self, method: str, path: str, headers: Mapping[str, str], parts: Sequence[bytes | memoryview], left_us: int
     ) -> bytes:
-        place = self._place
+        place = self.calls.place
         host = f"[{place.name}]" if ":" in place.name else place.name
         lines = [f"{method} {place.path}{path} HTTP/1.1", f"Host: {host}:{place.port}", f"Leo-Timeout-Us: {left_us}"]
         lines += [f"{name}: {said}" for some in (place.headers, headers) for name, said in some.items()]
@@ -341,13 +251,13 @@ class Pool:
             response.begin()
             began_us = self._clock.now_us()
             if response.status < 200:
-                raise KernelError(f"the server {self.url} answered {response.status} before the answer")
+                raise KernelError(f"the server {self.calls.url} answered {response.status} before the answer")
             length = response.length
             if length is not None and length > most_bytes:
-                raise KernelError(f"the server {self.url} answered {length} bytes, {most_bytes} at most were expected")
+                raise too_large(self.calls.url, most_bytes, length)
             data = response.read(most_bytes + 1) if length is None else response.read()
             if len(data) > most_bytes:
-                raise KernelError(f"the server {self.url} answered more than the {most_bytes} bytes that were expected")
+                raise too_large(self.calls.url, most_bytes)
             return Answer(
                 response.status,
                 data,
@@ -361,7 +271,7 @@ class Pool:
     def _keep(self, connection: socket.socket, call: Call) -> None:
         call.end()
         with self._lock:
-            if not call.is_given_up and not self._is_closed:
+            if not call.is_given_up and not self.calls.is_closed:
                 self._idle.append(connection)
                 self._idle_since_us[connection] = self._since_boot_us()
                 if len(self._idle) <= MOST_IDLE:
@@ -382,75 +292,6 @@ class Pool:
             self._idle_since_us.clear()
         for connection in idle:
             connection.close()
-
-
-def is_of_another(answer: Answer) -> bool:
-    """Whether somebody else on the way answered: a proxy whose server is gone, a network that asks for a login.
-
-    All that a server says where it does what it is asked for is an object of JSON, with or without bytes behind it.
-    """
-    return answer.status in (200, *GATEWAYS) and answer.body.lstrip()[:1] != b"{"
-
-
-def refused(url: str, answer: Answer, what: str) -> LeoError:
-    """Why the server did not do what it was asked for, in words."""
-    try:
-        said = str(read_json(answer.body).get("error", ""))
-    except InputError:
-        said = answer.body[:300].decode("utf-8", "replace")
-    reason = printable(said)[:500] or http.client.responses.get(answer.status, "no reason given")
-    if is_of_another(answer):
-        return StrangerError(
-            f"{what}: what answered {answer.status} ({reason}) for {url} does not speak the Open Inference Protocol v2",
-            hint="is that the right port? A proxy answers so whose server is gone, and a network that wants a login",
-        )
-    hint = {
-        401: "name the server's token in the processor's options: token_file",
-        403: "ask who runs the server whether this machine may use it",
-        404: "let the server run the same workload, of the same version, or name the model in `models`",
-        413: "let the server take more: --max-bytes",
-        429: "let fewer lanes use the server, or give it more workers",
-        503: "let fewer lanes use the server, or give it more workers",
-        504: "give the processor a longer timeout_s, or the server more workers",
-    }.get(answer.status, "")
-    return KernelError(f"{what}: the server {url} answered {answer.status} ({reason})", hint=hint)
-
-
-def unavailable(place: Place, error: BaseException) -> DeviceUnavailableError:
-    """Why the server cannot be used now, in words."""
-    if isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE):
-        return DeviceUnavailableError(
-            f"no connection to the server {place.url} can be opened ({error.strerror})",
-            hint="let this process have more files: ulimit -n",
-        )
-    if isinstance(error, ssl.SSLCertVerificationError) and error.verify_code in _OF_ANOTHER_TIME:
-        return DeviceUnavailableError(
-            f"the server {place.url} shows a certificate that does not hold now ({error.verify_message})",
-            hint="is this machine's clock right? If so, the server needs a new certificate",
-        )
-    if isinstance(error, ssl.SSLCertVerificationError):
-        return StrangerError(
-            f"the server {place.url} shows a certificate that is not trusted ({error.verify_message})",
-            hint="name the certificate that signed it in the processor's options: ca_file",
-        )
-    if isinstance(error, ssl.SSLError):
-        return DeviceUnavailableError(
-            f"no TLS with the server {place.url} ({error.reason or error})",
-            hint="does it speak TLS there? Without, its URL begins with http://",
-        )
-    if isinstance(error, TimeoutError):
-        return SilentError(
-            f"the server {place.url} was silent for too long (connect_timeout_s {place.connect_timeout_s:g}, "
-            f"timeout_s {place.timeout_s:g})",
-            hint="look at the network and at what the server does",
-        )
-    if isinstance(error, http.client.BadStatusLine) and not isinstance(error, ConnectionError):
-        return StrangerError(f"what answers at {place.url} does not speak HTTP", hint="is that the right port?")
-    why = getattr(error, "strerror", None) or str(error) or type(error).__name__
-    return DeviceUnavailableError(
-        f"the server {place.url} cannot be reached, or hung up ({printable(str(why))[:200]})",
-        hint="is `leo-runtime serve` running there, and is the port open?",
-    )
 
 
 class _Until(io.RawIOBase):
@@ -509,8 +350,3 @@ def _has_news(own: socket.socket) -> bool:
     poll = select.poll()
     poll.register(own, select.POLLIN)
     return bool(poll.poll(0))
-
-
-def number_of(text: str | None) -> int | None:
-    """A number that a server said; None where it is none."""
-    return int(text) if text is not None and text.isascii() and text.isdigit() and len(text) < 16 else None
