@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from leo_runtime.dispatch.events import EvictionRecord, LoadRecord, RunReport, SendRecord, SpanRecord, StageRecord
@@ -235,20 +235,8 @@ class Send:
         if self.state == "sending":
             sent_us = max(now_us, self.start_us)
             sent_bytes = self.bytes * min(sent_us - self.start_us, self.sending_us) // max(1, self.sending_us)
-        link = self.link
-        return SendRecord(
-            self.stage.name,
-            link.source,
-            link.target,
-            link.resource,
-            self.lane,
-            self.planned_us,
-            self.start_us,
-            sent_us,
-            max(now_us, sent_us),
-            link.sending_nj(sent_bytes),
-            error,
-        )
+        arrive_us, nj = max(now_us, sent_us), self.link.sending_nj(sent_bytes)
+        return replace(self.record(), sent_us=sent_us, arrive_us=arrive_us, nj=nj, error=error)
 
 
 @dataclass(eq=False)
