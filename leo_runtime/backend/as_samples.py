@@ -15,9 +15,11 @@ LEAST_BYTES = 4096
 """Of smaller ones nobody notices."""
 LOOKED_AT = 64
 """If these are no samples, the others need not be looked at."""
+PER_ONE = 32768
+"""Samples of either type are whole numbers of such parts of 1."""
 STEPS: Mapping[np.dtype[Any], np.float32] = {
     np.dtype("uint8"): np.float32(1),
-    np.dtype("int16"): np.float32(1 / 32768),
+    np.dtype("int16"): np.float32(1 / PER_ONE),
 }
 """How much one of them stands for."""
 
@@ -26,8 +28,12 @@ def as_samples(array: np.ndarray) -> np.ndarray | None:
     """The same as samples, from which `from_samples` has it again bit by bit; None: that is not so."""
     if array.dtype != np.float32 or array.nbytes < LEAST_BYTES:
         return None
+    first = array.reshape(-1)[:LOOKED_AT]
+    # As numbers of Python's, of which the first one is mostly enough.
+    if not all((value * PER_ONE).is_integer() for value in first.tolist()):
+        return None
     for dtype in STEPS:
-        if _samples(array.reshape(-1)[:LOOKED_AT], dtype) is not None:
+        if _samples(first, dtype) is not None:
             found = _samples(array, dtype)
             if found is not None:
                 return found

@@ -185,7 +185,7 @@ def read_json(text: bytes | memoryview) -> dict[str, Any]:
             f"{len(text)} bytes of JSON are more than {MOST_JSON_BYTES}", hint="send tensors as binary data"
         )
     try:
-        said = json.loads(bytes(text), parse_constant=_no_number)
+        said = _DECODER.decode(str(text, json.detect_encoding(bytes(text[:4]))))
     except (ValueError, RecursionError) as error:
         raise InputError(f"that is no JSON ({str(error)[:200]})") from None
     if not isinstance(said, dict):
@@ -288,7 +288,9 @@ def _shape(said: dict[str, Any], where: str) -> tuple[int, ...]:
 
 def _from_bytes(data: memoryview, dtype: np.dtype[Any], shape: tuple[int, ...]) -> np.ndarray:
     array: np.ndarray = np.frombuffer(data, dtype).reshape(shape) if len(data) else np.empty(shape, dtype)
-    return np.require(array, dtype.newbyteorder("="), "A")
+    if not dtype.isnative:
+        return array.astype(dtype.newbyteorder("="))
+    return array if array.flags.aligned else array.copy()
 
 
 def _from_json(data: Any, dtype: np.dtype[Any], shape: tuple[int, ...], where: str) -> np.ndarray:
@@ -369,9 +371,14 @@ def _listed(
 
 
 def _json(said: dict[str, Any]) -> bytes:
-    text = json.dumps(said, separators=(",", ":")).encode()
+    text = _ENCODER.encode(said).encode()
     return text + b" " * (-len(text) % 16)
 
 
 def _no_number(name: str) -> Any:
     raise ValueError(f"{name} is no number of JSON")
+
+
+# Made once: to make one takes as long as what it is made for.
+_ENCODER = json.JSONEncoder(separators=(",", ":"))
+_DECODER = json.JSONDecoder(parse_constant=_no_number)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from http import HTTPStatus
 from typing import BinaryIO
 from urllib.parse import unquote_to_bytes
@@ -14,12 +15,14 @@ from leo_runtime.frozen import dataclass
 MOST_HEAD_BYTES, MOST_HEADERS = 16 << 10, 64
 
 _LINE = re.compile(rb"([A-Z]{1,16}) (/[!-~]*) HTTP/1\.([01])\r?\n")
-_HEADER = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]+):([^\x00-\x08\x0a-\x1f\x7f]*)\r?\n")
+_HEADER = re.compile(r"([!#$%&'*+\-.^_`|~0-9A-Za-z]+):([^\x00-\x08\x0a-\x1f\x7f]*)\r?\n")
 """Whitespace about the value is stripped afterwards: a pattern that did would try all ways to share it out."""
+_HEADERS = re.compile(rf"(?:{_HEADER.pattern})*")
 _ONCE = frozenset(("host", "content-length", "transfer-encoding", "content-encoding", "authorization", "expect"))
 """Of these two would be two meanings, as of what is our own. Any other is a list that goes on in the second, which
 proxies on the way make use of: each adds its `X-Forwarded-For`."""
 _OUR_OWN = ("leo-", "inference-header-")
+_PHRASES = {int(status): status.phrase for status in HTTPStatus}
 
 
 class HeadTooLargeError(InputError):
@@ -51,27 +54,9 @@ def read_head(stream: BinaryIO) -> Head | None:
     found = _LINE.fullmatch(line)
     if found is None:
         raise InputError("that is no request of HTTP/1.1")
-    left = MOST_HEAD_BYTES - len(line)
-    headers: dict[str, str] = {}
-    given = 0
-    while (line := _line(stream, left)) not in (b"\r\n", b"\n"):
-        left -= len(line)
-        header = _HEADER.fullmatch(line)
-        if header is None:
-            raise InputError(f"header {given + 1} is none" if line else "the head ends in the middle")
-        name = header[1].decode().lower()
-        said = header[2].strip(b" \t").decode("latin-1")
-        if name not in headers:
-            headers[name] = said
-        elif name in _ONCE or name.startswith(_OUR_OWN):
-            raise InputError(f"the header `{name}` is given twice")
-        else:
-            headers[name] += f", {said}"
-        given += 1
-        if given > MOST_HEADERS:
-            raise HeadTooLargeError(f"there are more than {MOST_HEADERS} headers")
+    headers = _read_headers(_header_lines(stream, MOST_HEAD_BYTES - len(line)))
     try:
-        parts = tuple(unquote_to_bytes(part).decode() for part in found[2].partition(b"?")[0].split(b"/")[1:])
+        parts = _parts(found[2].partition(b"?")[0])
     except UnicodeDecodeError:
         raise InputError("the path is no text in UTF-8") from None
     connection = [said.strip() for said in headers.get("connection", "").lower().split(",")]
@@ -81,8 +66,45 @@ def read_head(stream: BinaryIO) -> Head | None:
 
 def answer_head(status: int, headers: Mapping[str, str | int]) -> bytes:
     """The head of an answer. What headers say is our own, and holds no line breaks."""
-    lines = [f"HTTP/1.1 {status} {HTTPStatus(status).phrase}", *(f"{name}: {said}" for name, said in headers.items())]
+    lines = [f"HTTP/1.1 {status} {_PHRASES[status]}", *[f"{name}: {said}" for name, said in headers.items()]]
     return ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1")
+
+
+@lru_cache(maxsize=64)
+def _parts(path: bytes) -> tuple[str, ...]:
+    """Those of a path, unquoted: mostly of one of few."""
+    return tuple([unquote_to_bytes(part).decode() for part in path.split(b"/")[1:]])
+
+
+def _header_lines(stream: BinaryIO, left: int) -> list[bytes]:
+    """Those up to the empty one, in so many bytes at most. Raises as `read_head` does."""
+    lines: list[bytes] = []
+    while (line := _line(stream, left)) not in (b"\r\n", b"\n"):
+        if not line:
+            raise InputError("the head ends in the middle")
+        if len(lines) == MOST_HEADERS:
+            raise HeadTooLargeError(f"there are more than {MOST_HEADERS} headers")
+        left -= len(line)
+        lines.append(line)
+    return lines
+
+
+def _read_headers(lines: Sequence[bytes]) -> dict[str, str]:
+    """What they say. Raises `InputError`."""
+    text = b"".join(lines).decode("latin-1")
+    if _HEADERS.fullmatch(text) is None:
+        wrong = next(n for n, line in enumerate(lines, 1) if _HEADER.fullmatch(line.decode("latin-1")) is None)
+        raise InputError(f"header {wrong} is none")
+    headers: dict[str, str] = {}
+    for given, value in _HEADER.findall(text):
+        name, said = given.lower(), value.strip(" \t")
+        if name not in headers:
+            headers[name] = said
+        elif name in _ONCE or name.startswith(_OUR_OWN):
+            raise InputError(f"the header `{name}` is given twice")
+        else:
+            headers[name] += f", {said}"
+    return headers
 
 
 def _length(headers: Mapping[str, str], name: str) -> int | None:

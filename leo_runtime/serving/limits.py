@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 from leo_runtime.frozen import dataclass
 
@@ -45,22 +43,29 @@ class Room:
         self._places = threading.BoundedSemaphore(limits.workers + limits.waiting)
         self._running = threading.BoundedSemaphore(limits.workers)
 
-    @contextmanager
-    def place(self) -> Iterator[bool]:
-        """Hold one of the places; False where there is none."""
-        held = self._places.acquire(blocking=False)
-        try:
-            yield held
-        finally:
-            if held:
-                self._places.release()
+    def place(self) -> Held:
+        """To hold one of the places in a `with`; False where there is none."""
+        return Held(self._places)
 
-    @contextmanager
-    def turn(self, most_s: float) -> Iterator[bool]:
-        """Wait for a turn to run, so long at most; False where none came."""
-        held = self._running.acquire(timeout=max(0.0, most_s))
-        try:
-            yield held
-        finally:
-            if held:
-                self._running.release()
+    def turn(self, most_s: float) -> Held:
+        """To wait in a `with` for a turn to run, so long at most; False where none came."""
+        return Held(self._running, max(0.0, most_s))
+
+
+class Held:
+    """One of a semaphore's, for the time of a `with`, which gives whether there was one in time."""
+
+    __slots__ = ("_is_held", "_most_s", "_of")
+
+    def __init__(self, of: threading.Semaphore, most_s: float = 0.0) -> None:
+        self._of, self._most_s, self._is_held = of, most_s, False
+
+    def __enter__(self) -> bool:
+        """Wait for it."""
+        self._is_held = self._of.acquire(timeout=self._most_s) if self._most_s else self._of.acquire(blocking=False)
+        return self._is_held
+
+    def __exit__(self, *_: object) -> None:
+        """Give it back."""
+        if self._is_held:
+            self._of.release()

@@ -22,6 +22,7 @@ from leo_runtime.serving.service import GoneError, RefusedError, Reply, Service,
 PAUSE_S = 0.1
 """After somebody could not be let in."""
 BUFFER_BYTES = 1 << 16
+PEEK = int(socket.MSG_PEEK | socket.MSG_DONTWAIT)
 DRAINED_BYTES = 1 << 20
 """Of what a client still sends while it is refused."""
 
@@ -47,7 +48,7 @@ class _Connection:
     def is_gone(self) -> bool:
         """Whether the client has hung up; one that only sends no more looks the same, and counts as gone."""
         try:
-            return socket.socket.recv(self.socket, 1, socket.MSG_PEEK | socket.MSG_DONTWAIT) == b""
+            return socket.socket.recv(self.socket, 1, PEEK) == b""
         except BlockingIOError:
             return False
         except OSError:

@@ -10,7 +10,6 @@ import hashlib
 import hmac
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -348,7 +347,7 @@ class Service:
             self._remembered.forget(key)
             raise
         # Bytes of its own, since views keep all of what they are views of: an array, or the request.
-        reply = replace(reply, parts=(b"".join(reply.parts),))
+        reply = Reply(reply.status, (b"".join(reply.parts),), reply.headers, reply.closes, reply.model)
         self._remembered.end(key, reply, reply.size)
         return reply
 

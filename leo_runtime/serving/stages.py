@@ -17,6 +17,7 @@ from leo_runtime.operators.definition import Output, shown
 from leo_runtime.operators.outputs import arrays_of, as_value
 
 PLATFORM = "leo-runtime"
+FLOAT32 = np.dtype("float32")
 
 
 class Served(Protocol):
@@ -98,8 +99,10 @@ class ServedStage:
 
     def _as_promised(self, array: np.ndarray, output: Output) -> np.ndarray:
         """An output in the type that metadata promise, in which others take it up where it stays here."""
-        wanted = np.dtype(output.data_type if self.stage.several else "float32")
-        return array.astype(wanted, copy=False) if np.can_cast(array.dtype, wanted, "same_kind") else array
+        wanted = np.dtype(output.data_type) if self.stage.several else FLOAT32
+        if array.dtype == wanted or not np.can_cast(array.dtype, wanted, "same_kind"):
+            return array
+        return array.astype(wanted)
 
     def run(self, arrays: Sequence[np.ndarray]) -> np.ndarray:
         """What a kernel gives, as one value. Raises `KernelError`."""
@@ -119,7 +122,7 @@ class ServedStage:
         shape, wanted = self.stage.input_shapes[number], self._types[number]
         if not self.stage.takes_shape(number, array.shape):
             raise InputError(f"input_{number} of stage `{self.name}` is {shown(shape)}, got {shown(array.shape)}")
-        if array.dtype in (wanted, np.float32) or self.stage.operator.is_source:
+        if array.dtype in (wanted, FLOAT32) or self.stage.operator.is_source:
             return array
         if not np.can_cast(array.dtype, wanted, "safe"):
             raise InputError(f"input_{number} of stage `{self.name}` is {NAMES[wanted]}, got {NAMES[array.dtype]}")

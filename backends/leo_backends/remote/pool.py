@@ -8,22 +8,21 @@ from __future__ import annotations
 
 import errno
 import http.client
-import io
 import os
 import select
 import socket
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import closing, suppress
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
-from typing import Any, cast
+from typing import Any
 
-from leo_backends.remote.answers import Answer, number_of, too_large, unavailable
+from leo_backends.remote.answers import Answer, unavailable
 from leo_backends.remote.calls import LONGEST_IDLE_US, SPARE_BYTES, Call, Calls
+from leo_backends.remote.http_answer import Incoming, read_answer
 from leo_backends.remote.lookup import Lookup
 from leo_backends.remote.options import Place
-from leo_runtime.backend.open_inference import JSON_LENGTH
 from leo_runtime.clock import WallClock, since_boot_us
 from leo_runtime.errors import KernelError
 
@@ -74,7 +73,6 @@ class Pool:
             for attempt in (1, 2):
                 connection, is_used = self._connection(call, until_us)
                 try:
-                    began_us = self._clock.now_us()
                     answer = self._exchange(connection, method, path, parts, headers or {}, most_bytes, until_us)
                 except _FailedError as error:
                     failed = error
@@ -86,8 +84,7 @@ class Pool:
                         self._drop(connection, call)
                     else:
                         self._keep(connection, call)
-                    took_us, answered_us = self._clock.now_us() - began_us, answer.answered_us - began_us
-                    return replace(answer, took_us=took_us, answered_us=answered_us)
+                    return answer
                 self._drop(connection, call)
                 if call.is_given_up:  # What was silent by one connection may be so by the others.
                     self.forget_idle()
@@ -215,9 +212,15 @@ class Pool:
         most_bytes: int,
         until_us: int,
     ) -> Answer:
-        left_us = until_us - self._clock.now_us()
+        began_us = self._clock.now_us()
+        left_us = until_us - began_us
         if left_us <= 0:
             raise _FailedError(TimeoutError(), was_sent=False)
+
+        def received(until_us: int) -> Answer:
+            incoming = Incoming(connection, self._clock, until_us)
+            return read_answer(incoming, method, self.calls.url, most_bytes, began_us, self._clock.now_us)
+
         connection.settimeout(left_us / 1e6)
         try:
             # At once: in two pieces it would wake the server twice.
@@ -226,10 +229,10 @@ class Pool:
             with suppress(OSError, http.client.HTTPException, KernelError):  # It may have said why it takes no more.
                 until_us = self._clock.now_us() + round(LAST_WORDS_S * 1e6)
                 # To this server the next request would be the rest of this one.
-                return replace(self._received(connection, method, most_bytes, until_us), closes=True)
+                return replace(received(until_us), closes=True)
             raise _FailedError(error, was_sent=False) from None
         try:
-            return self._received(connection, method, most_bytes, until_us)
+            return received(until_us)
         except (OSError, http.client.HTTPException) as error:
             raise _FailedError(error, was_sent=True) from None
 
@@ -243,30 +246,6 @@ class Pool:
         if method == "POST":
             lines.append(f"Content-Length: {sum(map(len, parts))}")
         return ("\r\n".join(lines) + "\r\n\r\n").encode("ascii")
-
-    def _received(self, connection: socket.socket, method: str, most_bytes: int, until_us: int) -> Answer:
-        """The answer. Raises `OSError`, `HTTPException`, and `KernelError` for one of more bytes."""
-        stream = cast("socket.socket", _Until(connection, self._clock, until_us))  # It is asked for `makefile` alone.
-        with closing(http.client.HTTPResponse(stream, method=method)) as response:
-            response.begin()
-            began_us = self._clock.now_us()
-            if response.status < 200:
-                raise KernelError(f"the server {self.calls.url} answered {response.status} before the answer")
-            length = response.length
-            if length is not None and length > most_bytes:
-                raise too_large(self.calls.url, most_bytes, length)
-            data = response.read(most_bytes + 1) if length is None else response.read()
-            if len(data) > most_bytes:
-                raise too_large(self.calls.url, most_bytes)
-            return Answer(
-                response.status,
-                data,
-                number_of(response.headers.get(JSON_LENGTH)),
-                response.will_close,
-                number_of(response.headers.get("Leo-Run-Us")),
-                number_of(response.headers.get("Leo-Wait-Us")),
-                answered_us=began_us,
-            )
 
     def _keep(self, connection: socket.socket, call: Call) -> None:
         call.end()
@@ -292,30 +271,6 @@ class Pool:
             self._idle_since_us.clear()
         for connection in idle:
             connection.close()
-
-
-class _Until(io.RawIOBase):
-    """What comes by a connection, all of it until one time: a server that sends byte by byte gains none."""
-
-    def __init__(self, connection: socket.socket, clock: WallClock, until_us: int) -> None:
-        super().__init__()
-        self._connection, self._clock, self._until_us = connection, clock, until_us
-
-    def makefile(self, _: str) -> io.BufferedReader:
-        """It, buffered. Closing that leaves the connection open."""
-        return io.BufferedReader(self)
-
-    def readable(self) -> bool:
-        """It is."""
-        return True
-
-    def readinto(self, buffer: Any) -> int:
-        """Raises `TimeoutError` when the time has come."""
-        left_us = self._until_us - self._clock.now_us()
-        if left_us <= 0:
-            raise TimeoutError
-        self._connection.settimeout(left_us / 1e6)
-        return self._connection.recv_into(buffer)
 
 
 class _FailedError(Exception):
