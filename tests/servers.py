@@ -139,7 +139,7 @@ class Serving:
 def serving(
     workload: Workload,
     *,
-    token: str = "",
+    token: str | Callable[[], str] = "",
     tls: tuple[Path, Path] | None = None,
     port: int = 0,
     grpc_port: int | None = None,
@@ -154,7 +154,8 @@ def serving(
         opened = open_workload(workload, backend)
         assert opened.left_out == {}
         given = replace(Limits(workers=2), **limits)  # type: ignore[arg-type]  # the fields of a test
-        service = opened.service(given, clock, name=workload.name, token=token)
+        said = (lambda: token) if isinstance(token, str) and token else token or None
+        service = opened.service(given, clock, name=workload.name, token=said)
         grpc = None if grpc_port is None else GrpcServer(service, ("127.0.0.1", grpc_port), clock, tls)
         server = Server(service, ("127.0.0.1", port), clock, None if tls is None else Certificate(*tls))
         server.start()

@@ -363,14 +363,14 @@ def test_without_a_file_of_ones_own_the_systems_certificates_are_trusted(
 
 
 def test_a_token_that_is_renewed_is_read_again(workload: Workload, tmp_path: Path) -> None:
-    token = tmp_path / "token"
+    token, asked_for = tmp_path / "token", ["b" * 40]
     token.write_text("b" * 40)
     with (
-        serving(workload, token="b" * 40, grpc_port=0) as one,
+        serving(workload, token=lambda: asked_for[0], grpc_port=0) as one,
         closing(remote(one.grpc_url, token_file=str(token))) as backend,
     ):
         kernel = backend.load(stage(workload, "level"), "default")
-        one.service._token = b"Bearer " + b"c" * 40
+        asked_for[0] = "c" * 40
         with pytest.raises(KernelError, match="answered 401"):
             kernel([SIGNAL])
         token.write_text("c" * 40)

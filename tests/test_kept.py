@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from http.client import HTTPConnection
 from typing import Any
@@ -23,7 +24,7 @@ from leo_runtime.clock import VirtualClock
 from leo_runtime.documents.workload import Workload
 from leo_runtime.frame.lower import merge
 from leo_runtime.serving.kept import BESIDE_BYTES, MOST_KEPT, KeptTensors
-from servers import PATIENCE_S, Serving, remote, serving, write_workload
+from servers import PATIENCE_S, Serving, module_of, remote, serving, until, write_workload
 
 SIGNAL = np.linspace(-1, 1, 100, dtype=np.float32)
 FLOATS = np.dtype("float32")
@@ -98,6 +99,26 @@ def test_what_is_not_there_any_more_is_said_before_anything_runs(served: Serving
     assert status == 410 and says.startswith("nothing is kept as 'gone' any more")
     assert post(served, "/v2/kept/bring", outputs=[Asked("gone")])[0] == 410
     assert served.refused() == {"forgotten": 2} and not served.service.counts.now().run_us
+
+
+def test_a_request_that_waits_does_not_hold_what_it_is_to_work_on(workload: Workload) -> None:
+    """Else those that wait would hold many times as much as is kept."""
+    steps = module_of(workload)
+    with serving(workload, workers=1, kept_bytes=1_500) as one, ThreadPoolExecutor() as pool:
+        post(one, "/v2/kept", [Tensor("a", SIGNAL)])
+        steps.waits.clear()
+        try:
+            first = pool.submit(post, one, "/v2/models/level/infer", [Tensor("input_0", SIGNAL)])
+            until(lambda: one.service.counts.now().under_way == 1)
+            second = pool.submit(post, one, "/v2/models/louder/infer", [kept("input_0", "a")])
+            until(lambda: one.service.counts.now().under_way == 2)
+            for name in "bcd":
+                assert post(one, "/v2/kept", [Tensor(name, SIGNAL)])[0] == 200
+            assert one.service.kept.now().dropped["room"] >= 1
+        finally:
+            steps.waits.set()
+        assert first.result()[0] == 200
+        assert second.result()[0] == 410
 
 
 def test_what_is_kept_is_what_it_is_said_to_be(served: Serving) -> None:

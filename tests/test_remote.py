@@ -477,12 +477,12 @@ def test_a_connection_that_was_idle_for_long_or_is_anothers_is_not_used(monkeypa
 
 
 def test_a_token_that_is_renewed_is_read_again(workload: Workload, tmp_path: Path) -> None:
-    token = tmp_path / "token"
-    with serving(workload, token="b" * 40) as one:
+    token, asked_for = tmp_path / "token", ["b" * 40]
+    with serving(workload, token=lambda: asked_for[0]) as one:
         token.write_text("b" * 40)
         with closing(remote(one.url, token_file=str(token))) as backend:
             kernel = backend.load(stage(workload, "louder"), "twice")
-            one.service._token = b"Bearer " + b"c" * 40
+            asked_for[0] = "c" * 40
             with pytest.raises(KernelError, match="answered 401"):
                 kernel([SIGNAL])
             token.write_text("")

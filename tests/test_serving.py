@@ -8,6 +8,7 @@ import threading
 from collections.abc import Iterator
 from http.client import HTTPConnection
 from io import BytesIO
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -20,6 +21,7 @@ from leo_runtime.documents.workload import Workload
 from leo_runtime.errors import InputError
 from leo_runtime.serving.http_head import read_head
 from leo_runtime.serving.remembered import MOST_IDS, Remembered
+from leo_runtime.serving.token_file import TokenFile
 from servers import PATIENCE_S, Serving, module_of, serving, talk, until, write_workload
 
 SIGNAL = np.linspace(-1, 1, 100, dtype=np.float32)
@@ -210,6 +212,26 @@ def test_who_has_no_token_learns_only_that_it_runs(workload: Workload) -> None:
         assert infer(one, "level", SIGNAL)[0] == 401
         assert infer(one, "level", SIGNAL, Authorization="Bearer " + "a" * 32)[0] == 200
         assert one.refused() == {"token": 5}
+
+
+def test_a_token_file_that_is_written_anew_is_asked_for_at_once(workload: Workload, tmp_path: Path) -> None:
+    path = tmp_path / "token"
+    path.write_text("a" * 32)
+
+    def answers_to(token: str) -> bool:
+        return ask(one, "GET", "/v2", headers={"Authorization": f"Bearer {token}"})[0] == 200
+
+    with serving(workload, token=TokenFile(path)) as one:
+        assert answers_to("a" * 32)
+        path.write_text("b" * 32)
+        assert answers_to("b" * 32) and not answers_to("a" * 32)
+        for no_token in ("", "too short", "with space" * 4, "é" * 32):  # As it is while somebody writes it.
+            path.write_text(no_token)
+            assert answers_to("b" * 32) and not answers_to(no_token.strip() or "none")
+        path.unlink()
+        assert answers_to("b" * 32)
+        path.write_text("c" * 32)
+        assert answers_to("c" * 32) and not answers_to("b" * 32)
 
 
 def test_what_is_larger_than_said_is_refused_before_it_is_read(workload: Workload) -> None:

@@ -6,18 +6,20 @@ import argparse
 import ipaddress
 import os
 import signal
-import stat
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from leo_runtime.command.shared import DONE, positive, put, say
 from leo_runtime.errors import InputError
 
+if TYPE_CHECKING:
+    from leo_runtime.serving.token_file import TokenFile
+
 EXAMPLE = "serve demo --bind 127.0.0.1:8080"
 PORT = 8080
-SHORTEST_TOKEN = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +110,7 @@ def run(request: Request) -> int:
                 for n, what in ((len(opened.stages), "stage"), (len(opened.graphs), "graph"))
             )
             put(f"serving {workload.name} at {' and '.join(server.url for server in servers)}: {held}\n")
-            if token and tls is None and not all(map(_is_loopback, _hosts(request))):
+            if token is not None and tls is None and not all(map(_is_loopback, _hosts(request))):
                 say("without TLS the token and all data can be read and changed on the way; give --tls-cert, --tls-key")
             wait()
         finally:
@@ -119,8 +121,10 @@ def run(request: Request) -> int:
     return DONE
 
 
-def _token(request: Request) -> str:
-    """The token; empty: none is asked for. Raises `InputError`."""
+def _token(request: Request) -> TokenFile | None:
+    """Where the token is; None: none is asked for. Raises `InputError`."""
+    from leo_runtime.serving.token_file import TokenFile
+
     if request.token_file is None:
         host = next((host for host in _hosts(request) if not _is_loopback(host)), None)
         if not request.no_token and host is not None:
@@ -128,19 +132,9 @@ def _token(request: Request) -> str:
                 f"others can reach {host}, and no token is asked of them",
                 hint="--token-file FILE, such as one by `openssl rand -hex 32`; or --no-token",
             )
-        return ""
-    try:
-        is_open = bool(request.token_file.stat().st_mode & stat.S_IROTH)
-        token = request.token_file.read_text(encoding="ascii").strip()
-    except (OSError, UnicodeDecodeError) as error:
-        why = getattr(error, "strerror", None) or "it is no ASCII"
-        raise InputError(f"the token file {request.token_file} cannot be read ({why})") from None
-    if len(token) < SHORTEST_TOKEN or not token.isprintable() or " " in token:
-        raise InputError(
-            f"the token in {request.token_file} has {len(token)} characters, or some that no header holds",
-            hint=f"{SHORTEST_TOKEN} at least, such as by `openssl rand -hex 32`",
-        )
-    if is_open:
+        return None
+    token = TokenFile(request.token_file)
+    if token.all_can_read():
         say(f"every user of this machine can read the token in {request.token_file}; chmod 600 it")
     return token
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from leo_runtime.backend import Backend
 from leo_runtime.clock import Clock
@@ -33,7 +33,7 @@ class Opened:
         largest = max((_input_values(one) for one in self.stages), default=0) * LARGEST_TYPE_BYTES
         return max(LEAST_BODY_BYTES, largest + (1 << 16))
 
-    def service(self, limits: Limits, clock: Clock, *, name: str, token: str = "") -> Service:
+    def service(self, limits: Limits, clock: Clock, *, name: str, token: Callable[[], str] | None = None) -> Service:
         """Answers for them."""
         models: list[Served] = [*self.stages, *self.graphs]
         aliases: dict[str, Served] = {one.identity: one for one in self.stages}

@@ -87,17 +87,18 @@ class Service:
         *,
         name: str = PLATFORM,
         aliases: Mapping[str, Served] | None = None,
-        token: str = "",
+        token: Callable[[], str] | None = None,
         metrics: Callable[[], tuple[bytes, str]] | None = None,
     ) -> None:
         """Of several models of one name the first is the one that is meant without a version.
 
-        `aliases` are further names of models. Without a `token` anybody may ask; `metrics` gives their text and type.
+        `aliases` are further names of models. `token` gives the one of now; without, anybody may ask. `metrics` gives
+        their text and type.
         """
         self.limits, self.counts = limits, Counts()
         self.is_stopping = False
         self._clock, self._name, self._metrics = clock, name, metrics
-        self._token = f"Bearer {token}".encode() if token else b""
+        self._token = token
         self._room = Room(limits)
         self.kept = KeptTensors(limits.kept_bytes, round(limits.kept_s * 1e6), clock)
         self._remembered: Remembered[Reply] = Remembered(REMEMBERED_BYTES)
@@ -142,7 +143,7 @@ class Service:
         if head.path[:2] == ("v2", "health"):
             return
         said = head.headers.get("authorization", "").encode("latin-1")
-        if self._token and not hmac.compare_digest(said, self._token):
+        if self._token is not None and not hmac.compare_digest(said, f"Bearer {self._token()}".encode()):
             raise RefusedError(
                 401, "token", "the token is missing or wrong", hint="send the header `Authorization: Bearer TOKEN`"
             )
@@ -356,7 +357,6 @@ class Service:
     ) -> Reply:
         asked = read_request(body, json_length)
         self.kept.forget(asked.forget)
-        inputs = [self._whole(tensor) for tensor in asked.inputs]
         waits_us = self._clock.now_us()
         with self._room.turn((until_us - waits_us) / 1e6) as held:
             begins_us = self._clock.now_us()
@@ -365,6 +365,8 @@ class Service:
             if is_gone():
                 self.counts.refuse("gone")
                 raise GoneError("who asked has hung up")
+            # Not before: whoever waits would hold what others have pushed out of the room for what is kept.
+            inputs = [self._whole(tensor) for tensor in asked.inputs]
             try:
                 outputs = model.infer(inputs, [one.name for one in asked.outputs])
             except InputError:
