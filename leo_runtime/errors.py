@@ -90,7 +90,7 @@ class MissingExtraError(LeoError):
     """An optional dependency is not installed; the hint is the line that installs it."""
 
     def __init__(self, what: str, extra: str) -> None:
-        super().__init__(f"{what} needs the extra `{extra}`", hint=f"pip install 'leo-runtime[{extra}]'")
+        super().__init__(f"{what} needs the extra `{extra}`", hint=installing(extra))
         self.extra = extra
 
 
@@ -112,6 +112,11 @@ class SolverError(LeoError):
 
 class DrainTimeoutError(LeoError, TimeoutError):
     """Frames have not ended within the time given for it."""
+
+
+def installing(*extras: str) -> str:
+    """The one command that installs extras, each named once."""
+    return f"pip install 'leo-runtime[{','.join(dict.fromkeys(extras))}]'"
 
 
 def _note(hint: str) -> str:

@@ -63,13 +63,21 @@ class Stuck(FakeBackend):
         raise SystemExit("stuck")
 
 
+class Incomplete(FakeBackend):
+    """Is here, and lacks two extras, one of them for two operators."""
+
+    @property
+    def lacks(self) -> tuple[MissingExtraError, ...]:
+        return tuple(MissingExtraError(what, what[0]) for what in ("beeps", "clicks", "bells"))
+
+
 @pytest.fixture
 def plugins(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     extra = getattr(request, "param", {})
     module: Any = ModuleType("leo_test_plugins")
     module.fake, module.no_device, module.no_package = fake, no_device, no_package
     module.exits, module.broken, module.nothing = exits, broken, nothing
-    module.Odd, module.Stuck = lambda _: Odd(), lambda _: Stuck()
+    module.Odd, module.Stuck, module.Incomplete = lambda _: Odd(), lambda _: Stuck(), lambda _: Incomplete()
     monkeypatch.setitem(sys.modules, "leo_test_plugins", module)
     (tmp_path / "leo_test_exiting.py").write_text("raise SystemExit('at import')")
     (tmp_path / "leo_test_syntax.py").write_text("def :")
@@ -151,6 +159,13 @@ def test_a_backend_that_fails_to_close_is_listed_with_that(plugins: None) -> Non
 def test_the_command_lists_what_a_broken_backend_raised(plugins: None, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["backends"]) == 0
     assert "a mistake of theirs" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("plugins", [{"less": "leo_test_plugins:Incomplete"}], indirect=True, ids=["less"])
+def test_all_that_a_backend_lacks_is_installed_by_one_command(plugins: None) -> None:
+    status = {one.name: one for one in registry.available()}["less"]
+    assert status.available and status.missing.count("needs the extra `b`") == 2
+    assert status.hint == "pip install 'leo-runtime[b,c]'"
 
 
 class Raising(FakeBackend):

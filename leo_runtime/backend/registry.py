@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from leo_runtime.backend import ENTRY_POINTS, Backend, Holding
 from leo_runtime.backend.guard import GuardedBackend, guarded
 from leo_runtime.documents.hardware import Processor
-from leo_runtime.errors import BackendError, DeviceUnavailableError, LeoError, in_words
+from leo_runtime.errors import BackendError, DeviceUnavailableError, LeoError, in_words, installing
 from leo_runtime.frozen import dataclass
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ def _status(name: str, entry: EntryPoint) -> BackendStatus:
         _package(entry),
         available=True,
         missing="; ".join(str(error) for error in lacks),
-        hint="; ".join(dict.fromkeys(error.hint for error in lacks)),  # Several operators may need one extra.
+        hint=installing(*(error.extra for error in lacks)) if lacks else "",
         holds=holds,
     )
 

@@ -19,7 +19,7 @@ from typing import Literal
 
 from leo_runtime.daemon.machine_state import read_machine
 from leo_runtime.daemon.places import cache_dir, runtime_dir, state_dir
-from leo_runtime.errors import LeoError, printable, words
+from leo_runtime.errors import LeoError, installing, printable, words
 from leo_runtime.frozen import dataclass
 
 State = Literal["ok", "absent", "wrong"]
@@ -115,8 +115,7 @@ def _extras(_: Patient) -> Iterator[Finding]:
         names = list(_packages(called, extras))
         missing = [name for name in names if not _is_there(name)]
         if missing:
-            hint = f"pip install 'leo-runtime[{called}]'"
-            yield Finding("extras", called, "absent", f"without {', '.join(missing)}", hint)
+            yield Finding("extras", called, "absent", f"without {', '.join(missing)}", installing(called))
         else:
             yield Finding("extras", called, "ok", ", ".join(f"{name} {version(name)}" for name in names))
 
