@@ -103,7 +103,7 @@ def test_documents_on_a_page_are_valid(data: dict[str, Any]) -> None:
 @pytest.mark.skipif(not tflite.is_available(), reason="the extra `tflite` is not installed")
 def test_the_tables_on_their_page_are_what_is_printed(capsys, tmp_path, monkeypatch) -> None:
     pytest.importorskip("pymicro_features", reason="needs the extra `audio`")
-    page = (ROOT / "docs" / "documents.md").read_text(encoding="utf-8")
+    page = (ROOT / "docs" / "replay.md").read_text(encoding="utf-8")
     command, shown = re.search(
         r"^    leo-runtime (replay .*)\n\nprints\n\n((?:    .*\n|\n)+)", page, re.MULTILINE
     ).groups()
@@ -199,7 +199,7 @@ def operator_row(operator: Operator) -> tuple[str, str, str]:
 
 
 def test_the_table_of_operators_is_that_of_the_code() -> None:
-    table = (ROOT / "docs" / "documents.md").read_text().split("## Built-in operators")[1]
+    table = (ROOT / "docs" / "operators.md").read_text().split("## All of them")[1]
     rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in table.splitlines() if line.startswith("| `")]
     assert [(name, inputs, parameters) for name, inputs, _says, parameters in rows] == [*map(operator_row, BUILT_IN)]
     assert [one.name for one in BUILT_IN if one.cut] == ["dense", "gmm"]  # which the page says of `parts`
@@ -301,7 +301,7 @@ def test_every_command_about_the_demo_works_as_it_stands(
 ) -> None:
     """In virtual time; of the recording a part, and without the other policies, which take most of the time."""
     monkeypatch.chdir(tmp_path)
-    pages = (ROOT / "docs" / "documents.md", ROOT / "README.md")
+    pages = (ROOT / "docs" / "replay.md", ROOT / "README.md")
     about = {" ".join(command) for page in pages for command in commands(page) if "demo" in command}
     tables = "replay demo --virtual --seconds 20 --no-compare"
     assert about == {"replay demo", "replay demo --virtual --batch 10", "replay demo --virtual --without gpu", tables}
