@@ -21,6 +21,7 @@ from leo_runtime.measure.calibrate import calibrate, require_device, this_device
 from leo_runtime.measure.energy import Counter
 from leo_runtime.measure.measure import QUICK, BusyNeighbours, Effort, fit_line
 from leo_runtime.recordings.recording import RecordedStream, Recording, RecordingManifest
+from leo_runtime.report import tables
 
 WATCH = calibration.busy_percent
 
@@ -273,6 +274,7 @@ def test_a_stage_is_measured_on_all_lanes_at_once(clock, monkeypatch):
     effort = Effort(least_runs=3, batches=())
     found = calibrate(workload(), two_lanes, recording(), effort=effort, backends={"cpu": backend}, clock=clock)
     assert [(r.measurement.median_us, r.measurement.lanes_us) for r in found.readings] == [(100, 150)] * 2
+    assert tables.measurements(found.profile).splitlines()[0].endswith("cold ms  on all lanes")
     assert Profile.from_json(found.profile.to_json()) == found.profile
 
 
@@ -377,6 +379,9 @@ def test_energy_that_can_no_longer_be_read_leaves_the_times(clock, readings):
     assert [reading.measurement.median_us for reading in found.readings] == [100, 100]
 
 
+SHOWN_IN_HASTE = ["processor", "stage", "variant", "runs", "median", "ms", "p95", "ms", "cold", "ms"]
+
+
 @pytest.mark.parametrize("effort", [QUICK, Effort(least_runs=3, batches=())], ids=["quick", "one lane"])
 def test_lanes_are_left_out_in_haste_and_where_there_is_one(clock, effort):
     lanes = 2 if effort is QUICK else 1
@@ -384,6 +389,7 @@ def test_lanes_are_left_out_in_haste_and_where_there_is_one(clock, effort):
     backend = SteppedBackend(clock, [100])
     found = calibrate(workload(), hardware, recording(), effort=effort, backends={"cpu": backend}, clock=clock)
     assert [reading.measurement.lanes_us for reading in found.readings] == [None, None]
+    assert tables.measurements(found.profile).splitlines()[0].split() == SHOWN_IN_HASTE, "and no empty columns"
 
 
 @pytest.mark.parametrize(("percent", "warned"), [(30.0, False), (84.2, True)])

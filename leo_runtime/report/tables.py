@@ -173,7 +173,10 @@ def measurements(profile: Profile, look: Look = WIDE, *, as_json: bool = False) 
         for cost in profile.costs
         if cost.measurement is not None
     ]
-    return table(header, rows, look, keys=3) + contention(profile, look)
+    # What is not measured in haste has no columns.
+    columns = [n for n in range(len(header)) if not rows or any(row[n] != "" for row in rows)]
+    shown = [[row[n] for n in columns] for row in rows]
+    return table([header[n] for n in columns], shown, look, keys=3) + contention(profile, look)
 
 
 def tuned(rows: Sequence[tuple[str, int, int]], look: Look = WIDE, *, as_json: bool = False) -> str:
