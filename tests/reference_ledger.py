@@ -39,7 +39,8 @@ def reference_ledger(
     # A frame that was admitted ends the holds of those before, not its own.
     admitted = sorted((_admitted_us(result), result.frame) for result in results if result.placement.stages)
     for result in results:
-        triggered = list(dict.fromkeys(graph.graph for graph in result.graphs))
+        out = {*result.shed, *result.unplaced}
+        triggered = [name for name in dict.fromkeys(graph.graph for graph in result.graphs) if name not in out]
         of = {stage: tuple(g for g in triggered if g in names) for stage, names in (graphs or {}).items()}
         of |= {name: of.get(job.stage, ()) for name, job in result.jobs.items()}
         entries += observed_entries(result, of)

@@ -313,7 +313,10 @@ def test_a_lane_that_hangs_is_planned_on_where_there_is_nothing_else() -> None:
         runtime.lose("cpu")
         runtime.submit(790_000, {"sound": QUIET}, graphs=("loud",), wait=True)
         runtime.close(timeout_s=0)
-        assert runtime.results()[1].reason == "a stage has no processor left that could run it"
+        assert runtime.results()[1].reason == (
+            "stage `sound` has no processor left that could run it, as `cpu` is lost; a mode on another one would let "
+            "it run"
+        )
     fast = Hanging(EVERY_TIME)
     costs = profile().model_copy(
         update={"costs": (*profile().costs, profile().costs[0].model_copy(update={"processor": "fast"}))}

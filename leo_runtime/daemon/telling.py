@@ -90,7 +90,7 @@ class Teller:
             energy_nj=nj,
             frame=result.frame,
             gap_us=one.gap_us,
-            reason=result.reason if one.outcome == "failed" else "",
+            reason=result.unplaced.get(one.graph, result.reason) if one.outcome == "failed" else "",
         )
 
 
@@ -106,6 +106,8 @@ def _first_stream(merged: MergedWorkload, graph: TaskGraph) -> str:
 def _outcome(result: FrameResult, one: GraphResult) -> AnswerOutcome:
     if one.graph in result.shed:
         return "shed"
+    if one.graph in result.unplaced:
+        return "failed"
     return "skipped" if result.skipped else one.outcome
 
 
@@ -149,7 +151,7 @@ def _found(
 
 def _energy(result: FrameResult, asks: Mapping[str, Sequence[str]]) -> Counter[str]:
     """What each graph of a frame is charged of its runs, transfers and loads, in nJ."""
-    triggered = [one.graph for one in result.graphs if one.graph not in result.shed]
+    triggered = result.let_in
     of = {name: tuple(g for g in triggered if g in asks.get(job.stage, ())) for name, job in result.jobs.items()}
     for stage, graphs in asks.items():
         of.setdefault(stage, tuple(g for g in triggered if g in graphs))

@@ -216,6 +216,14 @@ class FrameResult:
     loads: tuple[LoadObservation, ...] = ()
     """Weights that were loaded for it; none where they were there still, or the machine has no loaders."""
     evicted: tuple[EvictionObservation, ...] = ()
+    unplaced: Mapping[str, str] = field(default_factory=dict)
+    """The graphs of it that could run on nothing that was left, each with the reason; the others were placed."""
+
+    @property
+    def let_in(self) -> tuple[str, ...]:
+        """The graphs of it that were not left out, for whatever reason."""
+        out = (*self.shed, *self.unplaced)
+        return tuple(dict.fromkeys([one.graph for one in self.graphs if one.graph not in out]))
 
     def with_gaps(self, gaps_us: Mapping[str, int]) -> FrameResult:
         """The same, with how much of each graph's windows was not recorded."""
@@ -225,11 +233,14 @@ class FrameResult:
 
     @property
     def reason(self) -> str:
-        """Why a graph of it failed: it was not placed, or else the first stage that failed says so. Empty if none."""
+        """Why a graph of it failed: it was not placed, or else the first stage that failed says so. Empty if none.
+
+        Of a graph that alone could not be placed `unplaced` has its own.
+        """
         if all(graph.outcome != "failed" for graph in self.graphs):
             return ""
         failed = next((run.error for run in self.stages if run.outcome == "failed"), "")
-        return self.placement.reason or failed or shed_reason(self.shed)
+        return self.placement.reason or failed or "; ".join(self.unplaced.values()) or shed_reason(self.shed)
 
 
 def shed_reason(graphs: Collection[str]) -> str:

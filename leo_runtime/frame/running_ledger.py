@@ -76,7 +76,7 @@ class RunningLedger:
 
     def add(self, frame: FrameResult) -> list[Entry]:
         """A frame has ended: what ran, was sent and woken for it. `settle` gives what else it cost."""
-        triggered = tuple(dict.fromkeys([one.graph for one in frame.graphs if one.graph not in frame.shed]))
+        triggered = frame.let_in
         of = self._owners.of(triggered, frame.jobs)
         used_by = self._owners.planned(frame, of) if frame.spans is None else {}
         entries, until_us = observed(frame, of, used_by)

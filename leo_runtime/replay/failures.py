@@ -43,7 +43,13 @@ _NUMBER = re.compile(r"\d+(\.\d+)?(e[+-]?\d+)?")
 def _reasons(frame: FrameResult) -> list[tuple[str, str, bool]]:
     """What failed in a frame, why, and whether nothing is broken, but there was too much to do.
 
-    Of a frame that was skipped, or whose stages do not say, once for all of it."""
+    Of a frame that was skipped, or whose stages do not say, once for all of it; of a graph that alone could not be
+    placed by itself."""
+    return _reasons_of_all(frame) + [(f"`{name}`", why, False) for name, why in frame.unplaced.items()]
+
+
+def _reasons_of_all(frame: FrameResult) -> list[tuple[str, str, bool]]:
+    """As `_reasons`, but for what could not be placed."""
     if frame.placement.status == "infeasible":
         return [("frame", frame.placement.reason or "no placement", frame.skipped)]
     if frame.skipped:
@@ -51,6 +57,6 @@ def _reasons(frame: FrameResult) -> list[tuple[str, str, bool]]:
     found = [
         (f"{frame.jobs[run.stage].stage} on {run.resource}", run.error, False) for run in frame.stages if run.error
     ]
-    if not found and any(one.outcome == "failed" and one.graph not in frame.shed for one in frame.graphs):
+    if not found and any(one.outcome == "failed" and one.graph in frame.let_in for one in frame.graphs):
         found = [("frame", "it failed, and no stage says why", False)]
     return found + ([("frame", shed_reason(frame.shed), True)] if frame.shed else [])

@@ -178,12 +178,10 @@ def overview(log: RunLog, run: str) -> Overview:
                 late = _worst([*late, one])
             elif seen.outcome == "done" and (tightest is None or one.amount > -tightest.amount):
                 tightest = Notable(one.frame, one.release_us, one.graph, -one.amount)
-        failed = sum(seen.outcome == "failed" for seen in frame.graphs)
-        if failed:
-            text = frame.reason or next((run.error for run in frame.stages if run.error), "no reason is given")
+        for text in whys_failed(frame):
             known = reasons.get(text, Reason(text, 0, frame.frame))
             if text in reasons or len(reasons) < _MOST_REASONS:
-                reasons[text] = Reason(text, known.count + failed, known.frame)
+                reasons[text] = Reason(text, known.count + 1, known.frame)
     sums.add_energy(log.standing_entries())
     log.require_sum(sums.total_nj)
     sums.close()
@@ -191,6 +189,15 @@ def overview(log: RunLog, run: str) -> Overview:
     return Overview(
         run, log.head, log.cut, sums, tuple(late), tuple(told), tightest, dearest, tuple(loaded.values()), log.missing
     )
+
+
+def whys_failed(frame: FrameLine) -> list[str]:
+    """Of each graph of a frame that failed, why."""
+    failed = [seen.graph for seen in frame.graphs if seen.outcome == "failed"]
+    if not failed:
+        return []
+    why = frame.reason or next((run.error for run in frame.stages if run.error), "no reason is given")
+    return [frame.unplaced.get(graph, why) for graph in failed]
 
 
 def _count_loads(frame: FrameLine, loaded: dict[tuple[str, str], Loaded]) -> None:

@@ -261,6 +261,8 @@ class FrameLine(Document):
     """Nothing of it ran, since there was too much to do."""
     shed: tuple[str, ...] = ()
     """The graphs of it that were left out for what weighs more; left out where there are none."""
+    unplaced: Mapping[Name, str] = {}
+    """The graphs of it that could run on nothing that was left, each with the reason; left out where there are none."""
     reason: str = ""
     """Why something of it failed."""
     criteria: Criteria | None

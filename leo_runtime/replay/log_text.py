@@ -193,7 +193,7 @@ class Lines:
 
         `settled_us` is given in real time: whoever tells of the frame again has to know it.
         """
-        triggered = tuple(dict.fromkeys([one.graph for one in frame.graphs if one.graph not in frame.shed]))
+        triggered = frame.let_in
         jobs = {name: job.stage for name, job in frame.jobs.items()}
         reason, text = frame.reason, self._text
         parts = [f'{{"kind":"frame","frame":{frame.frame},"release_us":{frame.release_us}']
@@ -206,6 +206,8 @@ class Lines:
             parts.append(',"skipped":true')
         if frame.shed:
             parts.append(f',"shed":{to_json(frame.shed)}')
+        if frame.unplaced:
+            parts.append(f',"unplaced":{to_json(dict(frame.unplaced))}')
         if reason:
             parts.append(f',"reason":{to_json(reason)}')
         parts.append(f',"criteria":{_criteria(frame.placement.criteria)}')

@@ -93,6 +93,7 @@ def rebuilt(line: FrameLine, solved: Solved | None, *, policy: str, solve_us: in
         jobs=_jobs(line),
         skipped=line.skipped,
         shed=line.shed,
+        unplaced=line.unplaced,
         spans=None
         if line.spans is None
         else tuple(

@@ -209,7 +209,7 @@ def known_window(
         if any(graph.number for graph in frame.graphs):
             raise InputError(f"frame {frame.frame} is a batch, of which no regret is known")
         ran = {_stage_of(frame, run.stage) for run in frame.stages if run.outcome != "cancelled"}
-        graphs = tuple(dict.fromkeys(one.graph for one in frame.graphs if one.graph not in frame.shed))
+        graphs = frame.let_in
         if not ran:
             continue
         states = _states(frame)

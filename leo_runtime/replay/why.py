@@ -178,7 +178,7 @@ def needs_of(log: RunLog, frame: FrameLine, question: Question | None) -> dict[s
     merged = _merged(log)
     if merged is None or log.batch > 1:
         return {}
-    triggered = {seen.graph for seen in frame.graphs}.difference(frame.shed)
+    triggered = {seen.graph for seen in frame.graphs}.difference(frame.shed, frame.unplaced)
     known = {stage.name: tuple(dict.fromkeys((*stage.inputs, *stage.gates(triggered)))) for stage in merged.stages}
     return {run.stage: known[run.stage] for run in frame.stages if run.stage in known}
 
@@ -229,6 +229,7 @@ def _why(log: RunLog, frame: FrameLine, seen: GraphLine, walk: _Walk) -> Why:
             reason = last.error
         if seen.graph in frame.shed:
             reason = shed_reason(frame.shed)
+        reason = frame.unplaced.get(seen.graph, reason)
     return Why(
         seen.graph,
         seen.number,

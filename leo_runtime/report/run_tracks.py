@@ -151,7 +151,7 @@ class RunTracks:
         if ended.waits_given_up:
             told, numbers = (*told, ended.waits_given_up), (*numbers, "waits given up")
         texts: tuple[tuple[str, str], ...] = (("outcome", result.outcome),)
-        if reason := ended.reason if result.outcome == "failed" else "":
+        if reason := ended.unplaced.get(result.graph, ended.reason) if result.outcome == "failed" else "":
             texts = (*texts, ("reason", reason))
         form = packets.form(track, "", category, numbers, texts, keep=not reason)
         packets.slice(form, result.release_us, result.end_us, frame, told, name=name)

@@ -1,4 +1,5 @@
-"""Which graphs of a frame are placed: all of them, unless not everything fits (`overload` has the rule)."""
+"""Which graphs of a frame are placed: all of them, unless one can run nowhere now (`Placer.nowhere`), or not everything
+fits (`overload` has the rule)."""
 
 from __future__ import annotations
 
@@ -18,8 +19,12 @@ from leo_runtime.runtime.planner import no_placement
 Answer = Placed | Placement | Skipped
 
 
+Admitted = tuple[tuple[str, ...], Answer, Mapping[str, str]]
+"""The graphs that are let in, how they are placed, and which can run nowhere, each with the reason."""
+
+
 class Admission:
-    """Admits the frames of one runtime, one at a time. Batches, which could wait, are admitted whole."""
+    """Admits the frames of one runtime, one at a time. Of batches, which could wait, all that can run is let in."""
 
     def __init__(self, merged: MergedWorkload, modes: Modes, placer: Placer) -> None:
         """`modes` are all ways to run each merged stage."""
@@ -47,20 +52,35 @@ class Admission:
         place: Callable[[tuple[str, ...]], Answer],
         states: tuple[StateFound, ...] = (),
         paused: Collection[str] = (),
-    ) -> tuple[tuple[str, ...], Answer]:
+    ) -> Admitted:
         """The graphs that are let in, and how they are placed by `place`, which raises what this does.
 
         `states` are what stages keep. Who is `paused` is not let in.
         """
-        overload = self._overload
-        if len(releases_us) > 1:
-            return names, place(names)
-        if paused:
+        is_batch = len(releases_us) > 1
+        if paused and not is_batch:
             wanted, names = names, tuple([name for name in names if name not in paused])
             if not names:
-                return (), Skipped(no_placement(shed_reason(wanted)))
-        if not overload.matters:
-            return names, place(names)
+                return (), Skipped(no_placement(shed_reason(wanted))), {}
+        unplaced = self._placer.nowhere(driver, releases_us[-1], names, links)
+        if unplaced:
+            names = tuple([name for name in names if name not in unplaced])
+        if is_batch or not self._overload.matters:
+            return names, place(names), unplaced
+        return *self._fitting(driver, releases_us, names, links, place, states, unplaced), unplaced
+
+    def _fitting(
+        self,
+        driver: Driver,
+        releases_us: tuple[int, ...],
+        names: tuple[str, ...],
+        links: Mapping[tuple[str, str], LinkNow],
+        place: Callable[[tuple[str, ...]], Answer],
+        states: tuple[StateFound, ...],
+        unplaced: Collection[str],
+    ) -> tuple[tuple[str, ...], Answer]:
+        """As `admit`, of graphs that can run and are not paused; `unplaced` are those that cannot run."""
+        overload = self._overload
 
         def late(of: tuple[str, ...]) -> tuple[str, ...]:
             return self._placer.late(driver, releases_us[0], of, links, self._due, states)
@@ -75,10 +95,10 @@ class Admission:
             placed = place(admitted)
             goes = None
             if isinstance(placed, Skipped):
-                overload.goes(admitted, ())
+                overload.goes(admitted, (), unplaced)
             elif isinstance(placed, Placed) and late_graphs(placed.planned, admitted, self._due):
                 found = late(admitted)
-                goes = overload.goes(found, admitted) if found else None
+                goes = overload.goes(found, admitted, unplaced) if found else None
             if goes is None or goes not in admitted:
                 overload.count_in(admitted)
                 return admitted, placed

@@ -66,13 +66,15 @@ class Overload:
         """Those of a release's graphs that do not stay away."""
         return tuple([name for name in names if not self._graphs[name].away])
 
-    def goes(self, late: Collection[str], here: Collection[str]) -> str | None:
+    def goes(self, late: Collection[str], here: Collection[str], out: Collection[str] = ()) -> str | None:
         """Who goes since these are late, of the release of the graphs `here`; None: nobody, all weigh the same.
 
-        It may be one that is not `here`. `late` is not empty, and of those let in.
+        It may be one that is not `here`, but none that is `out`, and in nobody's way. `late` is not empty, and of those
+        let in.
         """
         heaviest = max((self._graphs[name] for name in late), key=lambda one: one.weight)
-        present = {name: self._graphs[name] for name in heaviest.group if not self._graphs[name].away}
+        there = [name for name in heaviest.group if name not in out]
+        present = {name: self._graphs[name] for name in there if not self._graphs[name].away}
 
         def first(name: str) -> tuple[int, int, int]:
             return present[name].weight, present[name].gone, -present[name].order

@@ -16,6 +16,7 @@ from leo_runtime.documents.problem import Placement
 from leo_runtime.frame.batch import Modes
 from leo_runtime.frame.chances import Chances
 from leo_runtime.frame.conditions import Conditions, LinkNow, StateFound
+from leo_runtime.frame.nowhere import Pair, nowhere
 from leo_runtime.frame.running_ledger import linger_us
 from leo_runtime.frame.window import Found
 from leo_runtime.frozen import maker
@@ -69,6 +70,9 @@ class Placer:
         self._most_in_flight = most_in_flight
         self._most_stages = most_stages
         self._linger_us = linger_us(hardware)
+        self._linked = frozenset((link.source, link.target) for link in hardware.links)
+        self._nowhere: dict[tuple[tuple[str, ...], frozenset[str], frozenset[Pair]], Mapping[str, str]] = {}
+        """Which graphs cannot be placed, by those of the frame, who is lost, and which links are down."""
         self._processors = tuple(processor.name for processor in hardware.processors)
         self._lanes = {one.name: one.lanes for one in hardware.resources}
         self._caps = {processor.name: processor.memory_bytes for processor in hardware.processors}
@@ -98,6 +102,7 @@ class Placer:
     def use(self, modes: Modes) -> None:
         """Plan with these modes from now on."""
         self._planner.use(modes)
+        self._nowhere.clear()
         self._has_moved = True
         if self._horizon is not None:
             self._horizon.use()
@@ -156,6 +161,33 @@ class Placer:
         if batched is None:  # What comes after the exits can run nowhere now.
             return self._to_exits(asked[-1][0], graphs, self._exits.early(graphs)) or why
         return why
+
+    def nowhere(
+        self, driver: Driver, release_us: int, graphs: tuple[str, ...], links: Mapping[tuple[str, str], LinkNow]
+    ) -> Mapping[str, str]:
+        """Of the graphs of a frame those that can run on nothing that is left, each with the reason, where the others
+        may; none where that is all of them."""
+        if len(graphs) < 2:
+            return {}
+        with driver.locked():
+            lost = driver.dispatcher.lost
+            links = _usable(driver.dispatcher, links, max(release_us, driver.clock.now_us()))
+        if not lost and None not in links.values():
+            return {}
+        down = frozenset([pair for pair, now in links.items() if now is None])
+        known = self._nowhere.get((graphs, lost, down))
+        if known is None:
+            planner = self._planner
+            up = self._linked - down if planner.plans_ahead else None
+            found = nowhere(planner.merged, planner.modes, graphs, lost, up, self._closed_alone)
+            if len(self._nowhere) >= MOST_ALONE:
+                self._nowhere.clear()
+            known = self._nowhere[graphs, lost, down] = found if len(found) < len(graphs) else {}
+        return known
+
+    def _closed_alone(self, graph: str) -> tuple[str, ...]:
+        """The gates that may be closed for a graph by itself, as an exit answers."""
+        return self._exits.closing((graph,), self._exits.early((graph,)))
 
     def turns_us(self, graphs: tuple[str, ...], plan: Plan) -> dict[str, tuple[int, bool]]:
         """Of a frame by itself, by stage, when it waits for servers no longer, and whether it is on one itself."""

@@ -23,6 +23,7 @@ from leo_runtime.frame.batch import Job, Modes, solve_batch, worth_batching
 from leo_runtime.frame.conditions import Conditions, LinkNow
 from leo_runtime.frame.event_driven import EventPolicy
 from leo_runtime.frame.lower import MergedWorkload, active_stages, frame_problem
+from leo_runtime.frame.nowhere import gone
 from leo_runtime.frame.records import Solved
 from leo_runtime.frame.running_ledger import linger_us
 from leo_runtime.frame.steps import StepPrices
@@ -184,7 +185,7 @@ class Planner:
             return self._plan_with_weights(question, self._named, context)
         problem = self.question(conditions)
         if problem is None:
-            return no_placement("a stage has no processor left that could run it")
+            return self._nowhere(conditions)
         kind = conditions.kind()
         jobs: Mapping[str, Job] | None = None
         try:
@@ -220,11 +221,22 @@ class Planner:
             return known
         problem = self.question(question[0])
         if problem is None:
-            return no_placement("a stage has no processor left that could run it")
+            return self._nowhere(conditions)
         lingers = linger_us(self._hardware)
         planned = Planned(open_plan(problem, policy.name, lingers, self.needs(conditions.graphs)), None)
         self._keep(question, planned)
         return planned
+
+    def _nowhere(self, conditions: Conditions) -> Placement:
+        """Says which stage has no processor left."""
+        usable = _usable(self.modes, conditions)
+        stages = active_stages(self.merged, conditions)
+        return no_placement(gone(next(one.name for one in stages if not usable[one.name]), self.modes))
+
+    @property
+    def plans_ahead(self) -> bool:
+        """Whether all of a frame is placed at its release, by the links as they are then."""
+        return self._solver.policy is None
 
     @property
     def label_bytes(self) -> Mapping[str, int]:
@@ -254,7 +266,7 @@ class Planner:
             usable = _usable(self.modes, kind)
             wanted = [stage.name for stage in active_stages(self.merged, kind)]
             if any(not usable[name] for name in wanted):
-                return no_placement("a stage has no processor left that could run it")
+                return self._nowhere(kind)
             if self.steps is not None:
                 usable = self.steps.at_hand(usable, kind)
             if len(self._with_weights) >= MAX_PLANS:

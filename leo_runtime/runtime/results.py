@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import field
 from typing import TYPE_CHECKING
 
 from leo_runtime.frame.due import due_us
@@ -59,8 +60,15 @@ class Submitted:
     graphs: tuple[TaskGraph, ...]
     plan: Plan
     solved: Solved | None
-    shed: tuple[TaskGraph, ...] = ()
-    """Further graphs that were due, and were left out."""
+    left_out: tuple[TaskGraph, ...] = ()
+    """Further graphs that were due, and were left out..."""
+    unplaced: Mapping[str, str] = field(default_factory=dict)
+    """...those of them that could run nowhere, each with the reason: the others were shed."""
+
+    @property
+    def shed(self) -> tuple[str, ...]:
+        """The graphs that were left out for what weighs more."""
+        return tuple([graph.name for graph in self.left_out if graph.name not in self.unplaced])
 
 
 class Results:
@@ -136,14 +144,15 @@ class Results:
                     for graph in submitted.graphs
                 ]
             )
-            + failed_graphs(submitted.shed, frame, submitted.releases_us, release_us),
+            + failed_graphs(submitted.left_out, frame, submitted.releases_us, release_us),
             wakes=tuple([_wake(frame, resource, at_us) for resource, at_us in done.wakes]),
             jobs=jobs,
             spans=None if done.spans is None else tuple([_kept_awake(frame, span) for span in done.spans]),
             waits_given_up=done.waits_given_up,
             admitted_us=None if done.admitted_us == release_us else done.admitted_us,
             solved=submitted.solved,
-            shed=tuple([graph.name for graph in submitted.shed]),
+            shed=submitted.shed,
+            unplaced=submitted.unplaced,
             loads=tuple([_loaded(frame, load) for load in done.loads]) if done.loads else (),
             evicted=tuple([EvictionObservation(frame, one.resource, one.label, one.at_us) for one in done.evicted]),
         )
@@ -211,18 +220,21 @@ def unplaced_result(
     *,
     skipped: bool = False,
     shed: Collection[str] = (),
+    unplaced: Mapping[str, str] | None = None,
 ) -> FrameResult:
     """The result of a frame, or batch, of which nothing is known to have run; `placement` says why."""
     last_us = releases_us[-1]
     end_us = max(last_us, now_us)
     found = failed_graphs(graphs, frame, releases_us, end_us)
-    return FrameResult(frame, last_us, placement, (), (), found, skipped=skipped, shed=tuple(shed))
+    return FrameResult(
+        frame, last_us, placement, (), (), found, skipped=skipped, shed=tuple(shed), unplaced=unplaced or {}
+    )
 
 
 def not_done(submitted: Submitted, now_us: int, why: Placement) -> FrameResult:
     """The result of a frame in flight of which nothing more is to be known."""
-    graphs, shed = (*submitted.graphs, *submitted.shed), [graph.name for graph in submitted.shed]
-    return unplaced_result(submitted.frame, submitted.releases_us, graphs, now_us, why, shed=shed)
+    one, graphs = submitted, (*submitted.graphs, *submitted.left_out)
+    return unplaced_result(one.frame, one.releases_us, graphs, now_us, why, shed=one.shed, unplaced=one.unplaced)
 
 
 def failed_graphs(

@@ -13,7 +13,8 @@ take the place of the one that runs (`change`): all that hangs together of one i
 fail, where the runtime is closed before its end, and where the runtime itself goes wrong.
 
 **Faults.** A kernel that fails, or takes longer than `RuntimeOptions.run_limit`, fails its stage, which is tried once
-more on another processor; `processors` says what is out of service (`leo_runtime.dispatch.dispatcher`).
+more on another processor; `processors` says what is out of service (`leo_runtime.dispatch.dispatcher`). A graph that
+can run on nothing that is left fails alone (`FrameResult.unplaced`).
 
 **Overload.** A frame is skipped, and counted in `skipped`, when `max_in_flight` frames with one of its graphs have not
 ended yet, or when nothing of it has started by the last of its deadlines. Its graphs are then `failed`, and say why.
@@ -574,7 +575,7 @@ class Runtime:
                 return self._place(driver, now, (release_us,), self._links, None, (), of)
             return found
 
-        admitted, placed = now.admission.admit(driver, (release_us,), names, self._links, place)
+        admitted, placed, unplaced = now.admission.admit(driver, (release_us,), names, self._links, place)
         if is_alone and admitted == names and isinstance(placed, Placed) and driver.goes_by_plans:
             plan = plans.of(placed.planned, names)
             if plan is not None and (now.kernels is None or now.kernels.all_open(plan.gated, release_us)):
@@ -587,7 +588,7 @@ class Runtime:
                     told.alone(self._number(), release_us, plan, *times)
                     return
         asked = _submission((release_us,), ({},), names, None, None, now)
-        frame = self._start_placed(driver, asked, self._number, admitted, placed)
+        frame = self._start_placed(driver, asked, self._number, admitted, placed, unplaced)
         told.submitted(frame, release_us)
         told.ended(self.results())
 
@@ -1029,7 +1030,7 @@ class Runtime:
         links = {**known, **self._links} if known else self._links  # What is said goes before.
         ends = asked.ends
         states = () if now.kernels is None else now.kernels.found(releases_us[0], ends[0] if ends else {})
-        admitted, placed = now.admission.admit(
+        admitted, placed, unplaced = now.admission.admit(
             driver,
             releases_us,
             names,
@@ -1038,7 +1039,7 @@ class Runtime:
             states,
             paused,
         )
-        return self._start_placed(driver, asked, take, admitted, placed)
+        return self._start_placed(driver, asked, take, admitted, placed, unplaced)
 
     def _start_placed(
         self,
@@ -1047,10 +1048,15 @@ class Runtime:
         take: Callable[[], int],
         admitted: tuple[str, ...],
         placed: Placed | Placement | Skipped,
+        unplaced: Mapping[str, str],
     ) -> int:
-        """Start a frame that is placed, of which these graphs were let in; `take` as of `_start_frame`. In turn."""
+        """Start a frame that is placed, of which these graphs were let in; `take` as of `_start_frame`. In turn.
+
+        `unplaced` are those that can run nowhere, each with the reason.
+        """
         releases_us, names, now, ends = asked.releases_us, asked.graphs, asked.deployment, asked.ends
-        shed = tuple([name for name in names if name not in admitted]) if len(admitted) < len(names) else ()
+        left_out = tuple([name for name in names if name not in admitted]) if len(admitted) < len(names) else ()
+        shed = tuple([name for name in left_out if name not in unplaced])
         wanted = now.wanted(names)
         if shed:
             with self._lock:
@@ -1061,17 +1067,21 @@ class Runtime:
             with self._lock:
                 frame = self._take(asked, take)
                 self.skipped += len(releases_us) if skipped else 0
-                self._give(unplaced_result(frame, releases_us, wanted, self.now_us, why, skipped=skipped, shed=shed))
+                result = unplaced_result(
+                    frame, releases_us, wanted, self.now_us, why, skipped=skipped, shed=shed, unplaced=unplaced
+                )
+                self._give(result)
             return frame
         windows = asked.windows
-        if shed:
+        if left_out:
             names, wanted = admitted, now.wanted(admitted)
             if windows[0]:
                 windows = tuple([{one.stage: own[one.stage] for one in now.sources(names)} for own in windows])
         plan = placed.planned.plan
         with self._lock:
             frame = self._take(asked, take)
-            submitted = _submitted(frame, releases_us, wanted, plan, placed.planned.solved, now.wanted(shed))
+            solved, others = placed.planned.solved, now.wanted(left_out)
+            submitted = _submitted(frame, releases_us, wanted, plan, solved, others, unplaced)
             self._in_flight.begin(submitted, now, names, windows, ends)
         release_us, give_up_us = releases_us[-1], last_due_us(wanted, releases_us)
         now_us = max(release_us, driver.clock.now_us())

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from hashlib import blake2b
 
 from leo_runtime.frame.entries import EnergySums, Entry
+from leo_runtime.replay.frame_facts import whys_failed
 from leo_runtime.replay.log_lines import FrameLine
 from leo_runtime.replay.log_reader import RunLog, frame_entries
 from leo_runtime.replay.tally import Tally
@@ -101,18 +102,17 @@ class RunSums:
         self._add_energy(entries)
         self.statuses[frame.status] = self.statuses.get(frame.status, 0) + 1
         self.waits_given_up += frame.waits_given_up
-        late_us, failed = NOTHING, 0
+        late_us, failed = NOTHING, whys_failed(frame)
         for seen in frame.graphs:
             answers = self.answers.setdefault(seen.graph, Answers())
             answers.deadline_us = max(answers.deadline_us, seen.deadline_us - seen.release_us)
-            failed += seen.outcome == "failed"
             if seen.outcome != "failed":
                 (answers.done_us if seen.outcome == "done" else answers.closed_us).append(seen.end_us - seen.release_us)
                 late_us = max(late_us, seen.end_us - seen.deadline_us)
             if seen.outcome == "failed" or seen.end_us > seen.deadline_us:
                 self.missed[self._bucket(seen.release_us)] += 1
-        if failed:
-            self._add_failed(frame, failed)
+        for why in failed:
+            self._add_failed(why)
         for run in frame.stages:
             runs = self.runs.setdefault((run.of or run.stage, run.resource, run.variant), Runs())
             runs.nj += run.nj
@@ -140,17 +140,16 @@ class RunSums:
             )
         )
         self.late_us.append(late_us)
-        self.failed.append(failed)
+        self.failed.append(len(failed))
         self.nj.append(sum(entry.nj for entry in entries))
         self.kind.append(_kind(frame))
 
-    def _add_failed(self, frame: FrameLine, failed: int) -> None:
-        why = frame.reason or next((run.error for run in frame.stages if run.error), "no reason is given")
+    def _add_failed(self, why: str) -> None:
         known = self.failures.get(why)
         if known is not None:
-            self.failures[why] = Failed(why, known.count + failed, known.position)
+            self.failures[why] = Failed(why, known.count + 1, known.position)
         elif len(self.failures) < MOST_REASONS:
-            self.failures[why] = Failed(why, failed, len(self.nj))
+            self.failures[why] = Failed(why, 1, len(self.nj))
 
     def _bucket(self, at_us: int) -> int:
         return min(BUCKETS - 1, max(0, at_us * BUCKETS // self.end_us))
