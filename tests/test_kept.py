@@ -121,6 +121,24 @@ def test_a_request_that_waits_does_not_hold_what_it_is_to_work_on(workload: Work
         assert second.result()[0] == 410
 
 
+def test_what_is_not_there_any_more_is_not_waited_for(workload: Workload) -> None:
+    """Else its sender would learn that it is to be sent again when there is no time left for that."""
+    steps = module_of(workload)
+    with serving(workload, workers=1) as one, ThreadPoolExecutor() as pool:
+        post(one, "/v2/kept", [Tensor("a", SIGNAL)])
+        steps.waits.clear()
+        try:
+            first = pool.submit(post, one, "/v2/models/level/infer", [Tensor("input_0", SIGNAL)])
+            until(lambda: one.service.counts.now().under_way == 1)
+            for wrong, status in ((kept("input_0", "gone"), 410), (kept("input_0", "a", (99,)), 400)):
+                asked = pool.submit(post, one, "/v2/models/louder/infer", [wrong])
+                assert asked.result(PATIENCE_S)[0] == status
+            assert not first.done()
+        finally:
+            steps.waits.set()
+        assert first.result()[0] == 200
+
+
 def test_what_is_kept_is_what_it_is_said_to_be(served: Serving) -> None:
     post(served, "/v2/kept", [Tensor("a", SIGNAL)])
     for wrong in (kept("input_0", "a", (99,)), KeptTensor("input_0", "a", np.dtype("int32"), (100,))):

@@ -357,6 +357,8 @@ class Service:
     ) -> Reply:
         asked = read_request(body, json_length)
         self.kept.forget(asked.forget)
+        for tensor in asked.inputs:  # What is not there is said at once: nobody needs to wait for a turn for that.
+            self._whole(tensor)
         waits_us = self._clock.now_us()
         with self._room.turn((until_us - waits_us) / 1e6) as held:
             begins_us = self._clock.now_us()
@@ -365,7 +367,7 @@ class Service:
             if is_gone():
                 self.counts.refuse("gone")
                 raise GoneError("who asked has hung up")
-            # Not before: whoever waits would hold what others have pushed out of the room for what is kept.
+            # Anew: whoever waits would hold what others have pushed out of the room for what is kept.
             inputs = [self._whole(tensor) for tensor in asked.inputs]
             try:
                 outputs = model.infer(inputs, [one.name for one in asked.outputs])
