@@ -1,7 +1,9 @@
 """The server of stages: what it answers, whom it refuses, and that nothing a client sends ends or fills it."""
 
 import json
+import os
 import random
+import resource
 import socket
 import sys
 import threading
@@ -232,6 +234,54 @@ def test_a_token_file_that_is_written_anew_is_asked_for_at_once(workload: Worklo
         assert answers_to("b" * 32)
         path.write_text("c" * 32)
         assert answers_to("c" * 32) and not answers_to("b" * 32)
+
+
+def test_no_change_of_a_token_file_is_missed(tmp_path: Path) -> None:
+    path, other = tmp_path / "token", tmp_path / "other"
+    path.write_text("a" * 32)
+    asked_for, was = TokenFile(path), path.stat()
+    path.write_text("b" * 32)
+    os.utime(path, ns=(was.st_atime_ns, was.st_mtime_ns))  # As within one tick of the file system's clock.
+    assert asked_for() == "b" * 32
+    path.write_text("c" * 32)
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (3, limits[1]))
+    try:
+        assert asked_for() == "b" * 32
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+    assert asked_for() == "c" * 32, "it is read where it was not before, though it is the same file"
+    other.mkdir()
+    (other / "token").write_text("d" * 32)
+    path.unlink()
+    path.symlink_to(other / "token")
+    assert asked_for() == "d" * 32
+    other.rename(tmp_path / "before")
+    other.mkdir()
+    (other / "token").write_text("e" * 32)
+    assert asked_for() == "e" * 32
+
+
+def test_a_token_that_comes_by_a_pipe_is_read_once(tmp_path: Path) -> None:
+    reads, writes = os.pipe()
+    os.write(writes, b"a" * 32 + b"\n")
+    os.close(writes)
+    try:
+        asked_for = TokenFile(Path(f"/dev/fd/{reads}"))
+    finally:
+        os.close(reads)
+    assert asked_for() == "a" * 32
+    path = tmp_path / "token"
+    path.write_text("b" * 32)
+    asked_for = TokenFile(path)
+    path.unlink()
+    os.mkfifo(path)
+    assert asked_for() == "b" * 32, "nobody waits for who may write to it"
+
+
+def test_a_file_without_an_end_holds_no_token() -> None:
+    with pytest.raises(InputError, match="4097 characters"):
+        TokenFile(Path("/dev/zero"))
 
 
 def test_what_is_larger_than_said_is_refused_before_it_is_read(workload: Workload) -> None:
