@@ -1,5 +1,6 @@
 """Stages on a server that is asked by gRPC: as by HTTP, the same values and refusals, and no stage that runs twice."""
 
+import resource
 import shutil
 import socket
 import subprocess
@@ -20,6 +21,7 @@ from leo_runtime.documents.binding import BoundStage
 from leo_runtime.documents.workload import Workload
 from leo_runtime.errors import DeviceUnavailableError, DocumentError, KernelError, LeoError
 from leo_runtime.frame.lower import merge
+from leo_runtime.serving.certificate import Certificate
 from servers import PATIENCE_S, Serving, free_port, module_of, remote, serving, until, write_workload
 
 grpc = pytest.importorskip("grpc", reason="the extra `grpc` is not installed")
@@ -349,6 +351,24 @@ def test_a_certificate_that_is_renewed_is_shown_to_who_connects(
         own[1].write_bytes(new[1].read_bytes())
         for url in (one.url, one.grpc_url):
             assert is_trusted(url, new[0]) and not is_trusted(url, before)
+
+
+def test_a_certificate_that_can_be_read_only_later_is_shown_then(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "other").mkdir()
+    own, new = signed_by_itself(tmp_path), signed_by_itself(tmp_path / "other")
+    shown = Certificate(*own)
+    for one, other in zip(own, new, strict=True):
+        one.write_bytes(other.read_bytes())
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (3, limits[1]))
+    try:
+        assert not shown.renew() and not shown.renew()
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+    assert shown.renew() and not shown.renew()
+    assert caplog.text.count("cannot be used") == 1, "it is told of once"
 
 
 @pytest.mark.parametrize("is_file", [True, False])

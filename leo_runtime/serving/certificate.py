@@ -25,6 +25,8 @@ class Certificate:
         self._files = certificate, key
         self._lock = threading.Lock()
         self._marks = self._marked()
+        self._failed: tuple[object, ...] | None = None
+        """The marks of the files that could not be used last, of which was told."""
         self._context = _context(certificate, key)
 
     def context(self) -> ssl.SSLContext:
@@ -33,19 +35,21 @@ class Certificate:
         return self._context
 
     def renew(self) -> bool:
-        """Whether the files are others than before, and can be used. Others that cannot are told of, and left alone:
-        one may be there before the other.
+        """Whether the files are others than before, and can be used. Others that cannot are told of once, and tried
+        again as the next one connects: one may be there before the other, or nobody can read it yet.
         """
         marks = self._marked()
         with self._lock:
             if marks == self._marks:
                 return False
-            self._marks = marks
             try:
                 self._context = _context(*self._files)
             except InputError as error:
-                log.warning("%s; the one of before is shown on", error)
+                if marks != self._failed:
+                    log.warning("%s; the one of before is shown on", error)
+                self._failed = marks
                 return False
+            self._marks, self._failed = marks, None
             log.info("the certificate %s is another one, which is shown from here on", self._files[0])
             return True
 
