@@ -1,5 +1,6 @@
 """The server of stages: what it answers, whom it refuses, and that nothing a client sends ends or fills it."""
 
+import gc
 import json
 import os
 import random
@@ -7,12 +8,14 @@ import resource
 import socket
 import sys
 import threading
+import tracemalloc
 from collections.abc import Iterator
 from http.client import HTTPConnection
 from io import BytesIO
 from pathlib import Path
 from types import ModuleType
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 import pytest
@@ -480,7 +483,55 @@ def test_what_still_runs_is_not_forgotten_however_many_come() -> None:
     assert kept._held == 1
 
 
+def test_who_waits_for_a_request_that_runs_is_woken_by_its_end_alone() -> None:
+    kept: Remembered[str] = Remembered(10)
+    assert kept.begin("slow")
+    found: list[tuple[bool, str | None]] = []
+    waiters = [threading.Thread(target=lambda: found.append(kept.again("slow", PATIENCE_S))) for _ in range(3)]
+    waiting, woken = [], []
+    wait, notify_all = threading.Condition.wait, threading.Condition.notify_all
+
+    def waits(condition: threading.Condition, timeout: float | None = None) -> bool:
+        if threading.current_thread() in waiters:
+            waiting.append(condition)
+        return wait(condition, timeout)
+
+    def wakes(condition: threading.Condition) -> None:
+        woken.append(condition)
+        notify_all(condition)
+
+    with patch.object(threading.Condition, "wait", waits), patch.object(threading.Condition, "notify_all", wakes):
+        for waiter in waiters:
+            waiter.start()
+        until(lambda: len(waiting) == len(waiters))
+        for number in range(50):
+            assert kept.begin(number)
+            kept.end(number, "", 0)
+        assert not set(waiting) & set(woken)
+        kept.end("slow", "S", 1)
+        for waiter in waiters:
+            waiter.join()
+    assert found == [(True, "S")] * 3
+
+
 # Nothing ends or fills it.
+
+
+def test_long_paths_that_anybody_asks_for_are_not_held() -> None:
+    def held_bytes() -> int:
+        gc.collect()
+        return tracemalloc.get_traced_memory()[0]
+
+    tracemalloc.start()
+    try:
+        before = held_bytes()
+        for number in range(64):
+            head = read_head(BytesIO(b"GET /%d" % number + b"/ab" * 5_000 + b" HTTP/1.1\r\n\r\n"))
+            assert head is not None and head.path == (str(number), *["ab"] * 5_000)
+        del head
+        assert held_bytes() - before < 100_000
+    finally:
+        tracemalloc.stop()
 
 
 @pytest.mark.parametrize(

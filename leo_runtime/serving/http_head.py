@@ -13,6 +13,7 @@ from leo_runtime.errors import InputError
 from leo_runtime.frozen import dataclass
 
 MOST_HEAD_BYTES, MOST_HEADERS = 16 << 10, 64
+LONGEST_KNOWN_PATH = 256
 
 _LINE = re.compile(rb"([A-Z]{1,16}) (/[!-~]*) HTTP/1\.([01])\r?\n")
 _HEADER = re.compile(r"([!#$%&'*+\-.^_`|~0-9A-Za-z]+):([^\x00-\x08\x0a-\x1f\x7f]*)\r?\n")
@@ -56,7 +57,8 @@ def read_head(stream: BinaryIO) -> Head | None:
         raise InputError("that is no request of HTTP/1.1")
     headers = _read_headers(_header_lines(stream, MOST_HEAD_BYTES - len(line)))
     try:
-        parts = _parts(found[2].partition(b"?")[0])
+        path = found[2].partition(b"?")[0]
+        parts = (_known_parts if len(path) <= LONGEST_KNOWN_PATH else _parts)(path)
     except UnicodeDecodeError:
         raise InputError("the path is no text in UTF-8") from None
     connection = [said.strip() for said in headers.get("connection", "").lower().split(",")]
@@ -70,10 +72,13 @@ def answer_head(status: int, headers: Mapping[str, str | int]) -> bytes:
     return ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1")
 
 
-@lru_cache(maxsize=64)
 def _parts(path: bytes) -> tuple[str, ...]:
-    """Those of a path, unquoted: mostly of one of few."""
+    """Those of a path, unquoted."""
     return tuple([unquote_to_bytes(part).decode() for part in path.split(b"/")[1:]])
+
+
+_known_parts = lru_cache(maxsize=64)(_parts)
+"""The same of one that is mostly one of few. Whoever may not ask anything could fill megabytes with long ones."""
 
 
 def _header_lines(stream: BinaryIO, left: int) -> list[bytes]:

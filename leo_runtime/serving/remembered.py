@@ -16,9 +16,17 @@ MOST_IDS = 4_096
 class _Entry(Generic[Answer]):
     def __init__(self) -> None:
         self.has_ended = False
+        self.ending: threading.Event | None = None
+        """Made by who waits for the end, whom others that end are not to wake: mostly nobody does."""
         self.was_run = True
         self.answer: Answer | None = None
         self.size = 0
+
+    def end(self) -> None:
+        """It has, and whoever waits is told."""
+        self.has_ended = True
+        if self.ending is not None:
+            self.ending.set()
 
 
 class Remembered(Generic[Answer]):
@@ -32,15 +40,14 @@ class Remembered(Generic[Answer]):
         """Ids of what has run, the oldest first: what still runs is not forgotten."""
         self._answers: deque[_Entry[Answer]] = deque()
         """Those that hold one, in the same order."""
-        self._ending = threading.Condition()
-        """Holds the lock of all; told of each that has ended."""
+        self._lock = threading.Lock()
 
     def begin(self, request: Hashable) -> bool:
         """Take note that it is about to run. False: it was here before, and `again` says what became of it.
 
         Whoever got True calls `end` or `forget`.
         """
-        with self._ending:
+        with self._lock:
             if request in self._entries:
                 return False
             self._entries[request] = _Entry()
@@ -48,7 +55,7 @@ class Remembered(Generic[Answer]):
 
     def end(self, request: Hashable, answer: Answer, size: int) -> None:
         """It has run, and that is the answer, of so many bytes."""
-        with self._ending:
+        with self._lock:
             entry = self._entries[request]
             entry.answer, entry.size = answer, size
             self._held += size
@@ -58,11 +65,7 @@ class Remembered(Generic[Answer]):
             self._ended.append(request)
             if len(self._ended) > MOST_IDS and self._entries.pop(self._ended.popleft()).answer is not None:
                 self._drop_oldest()  # It is that one's, and nobody can ask for it.
-            self._has_ended(entry)
-
-    def _has_ended(self, entry: _Entry[Answer]) -> None:
-        entry.has_ended = True
-        self._ending.notify_all()
+            entry.end()
 
     def _drop_oldest(self) -> None:
         old = self._answers.popleft()
@@ -71,17 +74,21 @@ class Remembered(Generic[Answer]):
 
     def forget(self, request: Hashable) -> None:
         """It was not run after all."""
-        with self._ending:
+        with self._lock:
             entry = self._entries.pop(request)
             entry.was_run = False
-            self._has_ended(entry)
+            entry.end()
 
     def again(self, request: Hashable, most_s: float) -> tuple[bool, Answer | None]:
         """Whether it was run, and the answer, if it is still held. Raises `TimeoutError` where it runs for longer."""
-        with self._ending:
+        with self._lock:
             entry = self._entries.get(request)
             if entry is None:
                 return False, None
-            if not self._ending.wait_for(lambda: entry.has_ended, max(0.0, most_s)):
-                raise TimeoutError
-            return entry.was_run, entry.answer
+            if entry.has_ended:
+                return entry.was_run, entry.answer
+            if entry.ending is None:
+                entry.ending = threading.Event()
+        if not entry.ending.wait(max(0.0, most_s)):
+            raise TimeoutError
+        return entry.was_run, entry.answer
