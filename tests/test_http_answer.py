@@ -108,6 +108,39 @@ def test_an_answer_in_pieces_is_the_same(pieces):
     assert answered(OURS, pieces=pieces) == Answer(200, b"abc", None, False, 12)
 
 
+@pytest.mark.parametrize(
+    "sent",
+    [
+        OURS + b"H",
+        OURS.replace(b"200 OK", b"503 Full") + OURS,
+        OURS.replace(b"200 OK", b"204 No Content"),
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n0\r\n\r\n",
+        OURS.replace(b"th: 3", b"th: 3\r\nContent-Length: 7"),
+        OURS.replace(b"th: 3", b"th: +3"),
+        OURS.replace(b"th: 3", b"th: 0_3"),
+        OURS.replace(b"th: 3", b"th: 3\r\nTransfer-Encoding: gzip, chunked"),
+        b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n",
+    ],
+)
+def test_behind_an_answer_of_which_the_end_is_unclear_nothing_more_is_read(sent):
+    assert answered(sent).closes
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        OURS,
+        OURS.replace(b"200 OK", b"503 Full"),
+        OURS.replace(b"th: 3", b"th: 3 \r\nX: a"),
+        OURS.replace(b"th: 3", b"th: 3\r\nContent-Length: 3"),
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: Chunked\r\n\r\n3\r\nabc\r\n0\r\nX: a\r\n\r\n",
+        b"HTTP/1.1 204 No Content\r\n\r\n",
+    ],
+)
+def test_behind_an_answer_that_ends_clearly_the_connection_stays(sent):
+    assert not answered(sent).closes
+
+
 def test_an_answer_without_a_body_to_a_question_for_its_head():
     assert answered(OURS, method="HEAD").body == b""
 

@@ -10,8 +10,10 @@ import http.client
 import io
 import re
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import closing
+from dataclasses import replace
+from email.message import Message
 from typing import Any, cast
 
 from leo_backends.remote.answers import Answer, number_of, too_large
@@ -35,6 +37,8 @@ class Incoming(io.RawIOBase):
     def __init__(self, connection: socket.socket, clock: WallClock, until_us: int) -> None:
         super().__init__()
         self._connection, self._clock, self._until_us = connection, clock, until_us
+        self.has_ended = False
+        """Whether no more of it is read."""
 
     def readable(self) -> bool:
         """It is."""
@@ -42,6 +46,8 @@ class Incoming(io.RawIOBase):
 
     def readinto(self, buffer: Any) -> int:
         """Raises `TimeoutError` when the time has come."""
+        if self.has_ended:
+            return 0
         left_us = self._until_us - self._clock.now_us()
         if left_us <= 0:
             raise TimeoutError
@@ -54,12 +60,28 @@ def read_answer(
 ) -> Answer:
     """The answer to what was asked by that method when it `began_us`.
 
+    By a connection by which more came than the answer, nobody knows what comes next: it `closes`.
+
     Raises `OSError`, `HTTPException`, and `KernelError` for one of more than `most_bytes`.
     """
-    stream: io.BufferedReader = io.BufferedReader(connection, BUFFER_BYTES)
+    stream = _Stream(connection, BUFFER_BYTES)
     said = _plain_head(stream) if method != "HEAD" else None
     if said is None:
-        return _any_answer(stream, method, url, most_bytes, began_us, now_us)
+        answer = _any_answer(stream, method, url, most_bytes, began_us, now_us)
+    else:
+        answer = _plain_answer(stream, said, url, most_bytes, began_us, now_us)
+    connection.has_ended = True
+    return replace(answer, closes=True) if stream.peek() else answer
+
+
+def _plain_answer(
+    stream: io.BufferedReader,
+    said: Mapping[str, str],
+    url: str,
+    most_bytes: int,
+    began_us: int,
+    now_us: Callable[[], int],
+) -> Answer:
     answered_us = now_us() - began_us
     length = int(said["content-length"])
     if length > most_bytes:
@@ -99,8 +121,16 @@ def _any_answer(
         body = response.read(most_bytes + 1) if length is None else response.read()
         if len(body) > most_bytes:
             raise too_large(url, most_bytes)
-        said = response.headers.get
-        return _answer(response.status, body, said, response.will_close, now_us() - began_us, answered_us)
+        said, closes = response.headers.get, response.will_close or not _ends_clearly(response.headers)
+        return _answer(response.status, body, said, closes, now_us() - began_us, answered_us)
+
+
+def _ends_clearly(said: Message) -> bool:
+    """Whether a head says in one way alone where the answer ends: of two, somebody on the way may follow the other."""
+    lengths, ways = said.get_all("content-length", []), said.get_all("transfer-encoding", [])
+    if ways:
+        return not lengths and [way.strip().lower() for way in ways] == ["chunked"]
+    return len(set(lengths)) <= 1 and all(number_of(one.strip()) is not None for one in lengths)
 
 
 def _answer(
@@ -111,6 +141,13 @@ def _answer(
 
 
 _NUMBERS = (JSON_LENGTH.lower(), "leo-run-us", "leo-wait-us")
+
+
+class _Stream(io.BufferedReader):
+    """What `http.client` does not close behind an answer: it may hold more than that."""
+
+    def close(self) -> None:
+        """Nothing is: the connection is another's."""
 
 
 class _AsSocket:
