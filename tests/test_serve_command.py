@@ -58,6 +58,7 @@ def test_it_serves_by_grpc_too(tmp_path: Path) -> None:
         (["--bind", "[::]:0"], "others can reach ::, and no token"),
         (["--bind", "nowhere.invalid:0", "--no-token"], "nothing can listen at nowhere.invalid:0"),
         (["--token-file", "/nowhere"], "the token file /nowhere cannot be read"),
+        (["--token-file", "x" * 300], "cannot be read (File name too long)"),
         (["--token-file", "short"], "the token in short has 3 characters"),
         (["--tls-cert", "short"], "TLS needs a certificate and its key\nhint: --tls-cert FILE --tls-key FILE"),
         (["--tls-cert", "short", "--tls-key", "short"], "the certificate short with the key short cannot be used"),

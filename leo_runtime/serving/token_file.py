@@ -25,11 +25,11 @@ class TokenFile:
 
     def __init__(self, path: Path) -> None:
         """Raises `InputError` for a file that holds none."""
-        self._path, self._is_file = path, path.is_file()
-        self._lock = threading.Lock()
         said = _said(path)
         self._known = said, _token_in(said, path)
         """What the file held last, and the token."""
+        self._path, self._is_file = path, path.is_file()
+        self._lock = threading.Lock()
 
     def __call__(self) -> str:
         """The token of now. A file that has none, as one that is being written, leaves the one of before."""
