@@ -6,7 +6,7 @@ EXTRAS ?= test,oclgrind,oracle,recordings,completion,daemon,tables-readers,mqtt,
 DEMO := $(VENV)/.demo
 READY := $(VENV)/.ready
 PIP := $(VENV)/bin/python -m pip --disable-pip-version-check
-COMPILED := $(wildcard leo_runtime/solver/search/*.pxd leo_runtime/dispatch/*.pxd)
+COMPILED := $(wildcard leo_runtime/*/*.pxd leo_runtime/*/*/*.pxd)
 
 .PHONY: setup demo test long soak lint clean
 
@@ -93,5 +93,4 @@ lint: $(READY)
 	$(VENV)/bin/mypy
 
 clean:
-	rm -rf $(VENV) build dist out *.egg-info leo_runtime/solver/search/*.c leo_runtime/solver/search/*.so
-	rm -rf leo_runtime/dispatch/*.c leo_runtime/dispatch/*.so
+	rm -rf $(VENV) build dist out *.egg-info $(COMPILED:.pxd=.c) $(COMPILED:.pxd=.*.so)

@@ -11,7 +11,9 @@ from setuptools.command.build_ext import build_ext
 from setuptools.errors import CCompilerError, ExecError, PlatformError
 
 CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-SEARCH, DISPATCH = "leo_runtime/solver/search", "leo_runtime/dispatch"
+ROOT = Path(__file__).parent
+SEARCH = Path("leo_runtime/solver/search")
+"""Where sources work on integers that are known to fit; all others that are compiled work on objects."""
 FLAGS = ["-O3", "-g0", "-ffp-contract=off"]
 """Without what debuggers read, which Python's own flags ask for: it is three quarters of the compiled files. And with
 no contraction, which GCC does on aarch64 unless told."""
@@ -53,15 +55,18 @@ def extensions() -> list[Extension]:
         "cdivision": True,
         "nonecheck": False,
     }
-    # Dispatch works on objects: what goes wrong in it is to raise what it does interpreted.
+    # What works on objects is to raise what it does interpreted where something goes wrong in it.
     objects = {"nonecheck": True}
     built: list[Extension] = []
-    for folder, directives in ((SEARCH, integers), (DISPATCH, objects)):
-        names = sorted(path.stem for path in (Path(__file__).parent / folder).glob("*.pxd"))
+    typed = sorted(path.relative_to(ROOT).with_suffix("") for path in (ROOT / "leo_runtime").rglob("*.pxd"))
+    for directives, sources in (
+        (integers, [source for source in typed if source.parent == SEARCH]),
+        (objects, [source for source in typed if source.parent != SEARCH]),
+    ):
         built += cythonize(
             [
-                Extension(f"{folder.replace('/', '.')}.{name}", [f"{folder}/{name}.py"], extra_compile_args=FLAGS)
-                for name in names
+                Extension(".".join(source.parts), [f"{source.as_posix()}.py"], extra_compile_args=FLAGS)
+                for source in sources
             ],
             nthreads=CORES,
             compiler_directives={"language_level": 3, "annotation_typing": False, **directives},

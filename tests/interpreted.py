@@ -1,7 +1,8 @@
-"""The dispatcher as the interpreter runs it, whether or not it was compiled as well."""
+"""What is compiled besides the solver, as the interpreter runs it: above all the dispatcher."""
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import sys
 from functools import cache
@@ -12,17 +13,22 @@ import leo_runtime.dispatch.dispatcher
 from leo_runtime.dispatch.dispatcher import Dispatcher
 
 PACKAGE = "leo_runtime.dispatch"
-SOURCES = ("inflight", "waits", "power", "dispatcher")
+SOURCES = ("inflight", "waits", "power", "dispatcher", "alone")
 """Those that have C types beside them; each is made of those before it."""
 COMPILED = not str(leo_runtime.dispatch.dispatcher.__file__).endswith(".py")
 
 
-@cache
 def interpreted(source: str) -> ModuleType:
     """A source of the dispatcher, and all that it is made of, run by the interpreter."""
-    parts = {f"{PACKAGE}.{part}": interpreted(part) for part in SOURCES[: SOURCES.index(source)]}
-    name = f"{PACKAGE}._interpreted_{source}"
-    folder = Path(str(sys.modules[PACKAGE].__file__)).parent
+    return interpreted_source(PACKAGE, source, SOURCES[: SOURCES.index(source)])
+
+
+@cache
+def interpreted_source(package: str, source: str, made_of: tuple[str, ...] = ()) -> ModuleType:
+    """A source of a package, and those of the dispatcher's that it is made of, run by the interpreter."""
+    parts = {f"{PACKAGE}.{part}": interpreted(part) for part in made_of}
+    name = f"{package}._interpreted_{source}"
+    folder = Path(str(importlib.import_module(package).__file__)).parent
     spec = importlib.util.spec_from_file_location(name, folder / f"{source}.py")
     assert spec is not None
     assert spec.loader is not None

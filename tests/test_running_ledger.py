@@ -12,7 +12,8 @@ from cost_workloads import PROCESSORS, random_machine
 from leo_runtime.documents.hardware import Hardware
 from leo_runtime.documents.problem import Placement, StageRun, TransferRun
 from leo_runtime.frame.batch import Job
-from leo_runtime.frame.entries import EnergySums, Entry, Ledger
+from leo_runtime.frame.energy_sums import EnergySums
+from leo_runtime.frame.entries import Entry, Ledger
 from leo_runtime.frame.ledger import run_ledger
 from leo_runtime.frame.records import (
     FrameResult,

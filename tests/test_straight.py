@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 import split_machine
+from interpreted import interpreted_source
 from leo_runtime import shipped
 from leo_runtime.dispatch.alone import alone_plan
 from leo_runtime.dispatch.dispatcher import Dispatcher
@@ -105,6 +106,22 @@ def test_a_headset_comes_to_the_same(changes: tuple[str, ...], options: dict[str
     documents = headset(*changes)
     straight, usual = summaries(documents, Recording.of_nothing("nothing", 2 * SECOND_US, ()), 2, **options)
     assert straight == usual
+
+
+def test_compiled_and_interpreted_a_headset_comes_to_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All that is compiled of the short way and of what it costs, but the dispatcher, which is tested by itself."""
+    documents, nothing = headset(), Recording.of_nothing("nothing", 2 * SECOND_US, ())
+    compiled = summaries(documents, nothing, 2, noise=100_000)
+    for package, source, name, user in (
+        ("leo_runtime.dispatch", "alone", "alone_plan", "leo_runtime.runtime.straight"),
+        ("leo_runtime.frame", "standby", "StandbyMeter", "leo_runtime.frame.running_ledger"),
+        ("leo_runtime.frame", "energy_sums", "EnergySums", "leo_runtime.replay.summary"),
+        ("leo_runtime.replay", "alone_frames", "AloneFrames", "leo_runtime.replay.replay"),
+    ):
+        module = interpreted_source(package, source)
+        assert str(module.__file__).endswith(f"{source}.py")
+        monkeypatch.setattr(f"{user}.{name}", getattr(module, name))
+    assert summaries(documents, nothing, 2, noise=100_000) == compiled
 
 
 def test_most_frames_of_a_headset_take_the_short_way() -> None:
@@ -224,7 +241,7 @@ def test_the_short_way_is_that_of_the_dispatcher(seed: int) -> None:
         if times is None:  # Rare: who is woken first is not who was planned to be.
             assert asleep
             return
-        starts_us, ends_us, woken = times
+        starts_us, ends_us, woken = times.starts_us, times.ends_us, times.woken
         assert dict(woken) == dict(done.wakes)
         assert {run.stage: (run.start_us, run.end_us) for run in done.stages} == {
             name: (starts_us[at], ends_us[at]) for at, name, _, _ in alone.runs

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from leo_runtime.documents.problem import Placement
 from leo_runtime.frame.batch import Job
-from leo_runtime.frame.entries import EnergySums, Entry, Ledger
+from leo_runtime.frame.energy_sums import EnergySums
+from leo_runtime.frame.entries import Entry, Ledger
 from leo_runtime.frame.records import FrameResult, GraphResult, StageObservation
 from leo_runtime.replay import failures, latencies
 from leo_runtime.replay.busiest import Busiest

@@ -35,34 +35,68 @@ class AloneSend:
     nj: int
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+class AloneTimes:
+    """When everything of such a frame happens."""
+
+    # No dataclass, as in `inflight`.
+
+    def __init__(
+        self,
+        lasts_us: Sequence[int],
+        starts_us: list[int],
+        ends_us: list[int],
+        last_us: int,
+        used_until_us: list[int],
+        woken: list[Woken],
+    ) -> None:
+        """Of each piece of work how long it lasts, when it starts and when it is over; when all is there; until when
+        each of `AlonePlan.uses` is used; and who is woken."""
+        self.lasts_us = lasts_us
+        self.starts_us = starts_us
+        self.ends_us = ends_us
+        self.last_us = last_us
+        self.used_until_us = used_until_us
+        self.woken = woken
+
+
 class AlonePlan:
     """A plan, as far as frames go by it that are alone and of which every gate opens.
 
     Pieces of work are in the order in which all of them are planned, so that each comes after what it waits for.
     """
 
-    runs: tuple[tuple[int, str, str, int], ...]
-    """Of each stage, in the order of the plan's, its place among all pieces of work, its name, its processor and how
-    long it is planned to take."""
-    modes: tuple[tuple[str, str, str], ...]
-    """Of each the mode, as `limits` know it: processor, stage of the workload and variant."""
-    sends: tuple[AloneSend, ...]
-    uses: tuple[tuple[str, tuple[int, ...]], ...]
-    """By resource, the pieces of work that use it."""
-    wakes: tuple[tuple[int, int], ...]
-    """Of each of these, where it sleeps: when it is woken at the latest, from the release, and how long that takes."""
-    steps: tuple[tuple[int, tuple[int, ...], int, int], ...]
-    """Of each piece its lane (-1: none), the pieces that it waits for, how long its result then travels, and which of
-    the resources it uses (-1: none)."""
-    lanes: int
-    lasts_us: tuple[int, ...]
-    """How long each piece is planned to take."""
+    def __init__(
+        self,
+        runs: tuple[tuple[int, str, str, int], ...],
+        modes: tuple[tuple[str, str, str], ...],
+        sends: tuple[AloneSend, ...],
+        uses: tuple[tuple[str, tuple[int, ...]], ...],
+        wakes: tuple[tuple[int, int], ...],
+        steps: tuple[tuple[int, tuple[int, ...], int, int], ...],
+        lanes: int,
+        lasts_us: tuple[int, ...],
+    ) -> None:
+        """For `alone_plan`."""
+        self.runs = runs
+        """Of each stage, in the order of the plan's, its place among all pieces of work, its name, its processor and
+        how long it is planned to take."""
+        self.modes = modes
+        """Of each the mode, as `limits` know it: processor, stage of the workload and variant."""
+        self.sends = sends
+        self.uses = uses
+        """By resource, the pieces of work that use it."""
+        self.wakes = wakes
+        """Of each of these, where it sleeps: when it is woken at the latest, from the release, and how long that
+        takes."""
+        self.steps = steps
+        """Of each piece its lane (-1: none), the pieces that it waits for, how long its result then travels, and which
+        of the resources it uses (-1: none)."""
+        self.lanes = lanes
+        self.lasts_us = lasts_us
+        """How long each piece is planned to take."""
 
-    def times(
-        self, release_us: int, lasts_us: Sequence[int], asleep: Collection[str]
-    ) -> tuple[list[int], list[int], int, list[Woken]] | None:
-        """When each piece of work starts and is over, and when all is there, if they last so long; who is woken.
+    def times(self, release_us: int, lasts_us: Sequence[int], asleep: Collection[str]) -> AloneTimes | None:
+        """When all happens if the pieces of work last so long.
 
         None where somebody would have to be woken for another piece than the one that is planned first.
         """
@@ -72,39 +106,44 @@ class AlonePlan:
         there_us: list[int] = []
         sleeping = [at for at, (name, _) in enumerate(self.uses) if name in asleep] if asleep else []
         woken: dict[int, int] = {}
-        for (lane, waits, travels_us, used), lasting_us in zip(self.steps, lasts_us, strict=True):
+        for at, (lane, waits, travels_us, used) in enumerate(self.steps):
             start_us = free_us[lane] if lane >= 0 else release_us
             for before in waits:
-                if there_us[before] > start_us:
-                    start_us = there_us[before]
-            if used in sleeping:
+                ready_us = there_us[before]
+                if ready_us > start_us:
+                    start_us = ready_us
+            if sleeping and used in sleeping:
                 due_us, latency_us = self.wakes[used]
                 if used not in woken:  # In time for what is planned, or as soon as something could start.
                     woken[used] = min(release_us + due_us, start_us)
                 elif start_us < woken[used]:
                     return None
                 start_us = max(start_us, woken[used] + latency_us)
-            end_us = start_us + lasting_us
+            end_us = start_us + lasts_us[at]
             if lane >= 0:
                 free_us[lane] = end_us
             starts_us.append(start_us)
             ends_us.append(end_us)
-            end_us += travels_us
+            if travels_us:
+                end_us += travels_us
             there_us.append(end_us)
             if end_us > last_us:
                 last_us = end_us
-        return starts_us, ends_us, last_us, [(self.uses[used][0], at_us) for used, at_us in woken.items()]
+        used_until_us = [_latest_us(pieces, ends_us) for _, pieces in self.uses]
+        names = [(self.uses[used][0], at_us) for used, at_us in woken.items()]
+        return AloneTimes(lasts_us, starts_us, ends_us, last_us, used_until_us, names)
 
-    def waits_for_all(
-        self, turns: Sequence[Turn], release_us: int, starts_us: Sequence[int], ends_us: Sequence[int]
-    ) -> bool:
+    def waits_for_all(self, turns: Sequence[Turn], release_us: int, times: AloneTimes) -> bool:
         """Whether no server is turned back from, where the pieces of work start and are over then."""
+        starts_us, ends_us = times.starts_us, times.ends_us
         return all((ends_us[at] if is_there else starts_us[at]) < release_us + at_us for at, at_us, is_there in turns)
+
+    def noted(self, limits: Limits, lasts_us: Sequence[int]) -> bool:
+        """Whether limits have anything to say of runs that last so long, or take note of them."""
+        return bool(limits.slower) or max(lasts_us) > limits.noted_us
 
     def keeps(self, limits: Limits, deadline_us: int, lasts_us: Sequence[int]) -> bool:
         """Whether no run is given up, where they last so long and that is the frame's longest deadline."""
-        if not limits.slower and max(lasts_us) <= limits.noted_us:
-            return True  # As most do.
         least_us = limits.of_frame_us(deadline_us)
         for (at, _, _, planned_us), mode in zip(self.runs, self.modes, strict=True):
             if lasts_us[at] > max(least_us, limits.rule.factor * limits.expected_us(mode, planned_us)):
@@ -113,16 +152,17 @@ class AlonePlan:
 
     def note(self, limits: Limits, lasts_us: Sequence[int]) -> None:
         """Let limits know of runs that lasted so long."""
-        if limits.slower or max(lasts_us) > limits.noted_us:
-            for (at, _, _, planned_us), mode in zip(self.runs, self.modes, strict=True):
-                limits.observe(mode, planned_us, lasts_us[at])
+        for (at, _, _, planned_us), mode in zip(self.runs, self.modes, strict=True):
+            limits.observe(mode, planned_us, lasts_us[at])
 
-    def used_until_us(self, ends_us: Sequence[int]) -> list[tuple[str, int]]:
-        """Until when each resource is used, where pieces of work are over then."""
-        return [
-            (resource, ends_us[pieces[0]] if len(pieces) == 1 else max([ends_us[piece] for piece in pieces]))
-            for resource, pieces in self.uses
-        ]
+
+def _latest_us(pieces: tuple[int, ...], ends_us: list[int]) -> int:
+    """When the last of these pieces of work is over."""
+    latest_us = ends_us[pieces[0]]
+    for piece in pieces:
+        if ends_us[piece] > latest_us:
+            latest_us = ends_us[piece]
+    return latest_us
 
 
 def alone_plan(plan: Plan) -> AlonePlan | None:

@@ -318,17 +318,20 @@ class Dispatcher:
         self,
         asleep: Collection[str],
         woken: Sequence[tuple[str, int]],
-        used_until_us: Sequence[tuple[str, int]],
+        uses: Sequence[tuple[str, object]],
+        used_until_us: Sequence[int],
     ) -> None:
         """Take note of a frame that had the machine to itself, and is over without having been admitted.
 
-        `asleep` slept at its release; of these, and of what it used, who was woken, and until when each was used.
+        `asleep` slept at its release; of these, and of the resources that it `uses`, who was woken, and until when each
+        was used.
         """
-        self._power.put_to_sleep(asleep)
+        if asleep:
+            self._power.put_to_sleep(asleep)
         for resource, at_us in woken:
             self._power.wake_alone(resource, at_us)
-        for resource, at_us in used_until_us:
-            self._power.use(resource, at_us)
+        for at, (resource, _) in enumerate(uses):
+            self._power.use(resource, used_until_us[at])
 
     def broken_invariants(self) -> tuple[str, ...]:
         """What must never be: empty unless there is a mistake in this file."""

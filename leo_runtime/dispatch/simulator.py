@@ -59,7 +59,7 @@ from leo_runtime.frozen import dataclass
 from leo_runtime.values import whole
 
 if TYPE_CHECKING:
-    from leo_runtime.dispatch.alone import AlonePlan, Turn, Woken
+    from leo_runtime.dispatch.alone import AlonePlan, AloneTimes, Turn
     from leo_runtime.dispatch.dispatcher import Dispatcher
     from leo_runtime.dispatch.inflight import Attempt
     from leo_runtime.dispatch.links import Ends
@@ -277,9 +277,8 @@ class Simulator:
         deadline_us: int,
         asleep: Collection[str],
         turns: Sequence[Turn] = (),
-    ) -> tuple[list[int], list[int], list[Woken]] | None:
-        """Run a frame that has the machine to itself at its release: when its pieces of work start and are over, and
-        who is woken for it.
+    ) -> AloneTimes | None:
+        """Run a frame that has the machine to itself at its release: when all of it happens.
 
         None where it is not over when the next is released at `before_us` (None: there is no next one), or has a run
         that is to be given up, or a server that is turned back from: then nothing has happened, and it is to be posted.
@@ -289,25 +288,25 @@ class Simulator:
         if self._aside:
             return None
         lasts_us: Sequence[int] = plan.lasts_us
-        if self._noise is not None:
+        noise = self._noise
+        if noise is not None:
             lasts_us = list(lasts_us)
             for at, name, resource, planned_us in plan.runs:
-                lasts_us[at] = whole(self._noise(frame, name, resource, planned_us), "noise")
+                lasts_us[at] = whole(noise(frame, name, resource, planned_us), "noise")
         limits = self.dispatcher.limits
+        if limits is not None and not plan.noted(limits, lasts_us):
+            limits = None  # As mostly: they have nothing to say.
         if limits is not None and not plan.keeps(limits, deadline_us, lasts_us):
             return None
         times = plan.times(release_us, lasts_us, asleep)
-        if times is None:
+        if times is None or (before_us is not None and times.last_us > before_us):
             return None
-        starts_us, ends_us, last_us, woken = times
-        if before_us is not None and last_us > before_us:
-            return None
-        if turns and not plan.waits_for_all(turns, release_us, starts_us, ends_us):
+        if turns and not plan.waits_for_all(turns, release_us, times):
             return None
         if limits is not None:
             plan.note(limits, lasts_us)
-        self.dispatcher.pass_alone(asleep, woken, plan.used_until_us(ends_us))
-        return starts_us, ends_us, woken
+        self.dispatcher.pass_alone(asleep, times.woken, plan.uses, times.used_until_us)
+        return times
 
     def finished(self) -> tuple[FrameDone, ...]:
         """The frames that ended since this was last asked. From any thread, one at a time; it waits for no kernel."""

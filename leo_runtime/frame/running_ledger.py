@@ -109,15 +109,12 @@ class RunningLedger:
         used_by = _planned_users(placement, None, of, self._radios)
         return of, {resource: _united(tuple(users)) for resource, users in used_by.items()}
 
-    def keep_awake(self, resource: str, frame: int, release_us: int, until_us: int, graphs: tuple[str, ...]) -> None:
-        """A frame that was planned as if it were alone has kept a resource awake from its release until then.
-
-        What else it cost is not told: it is known to who says so.
-        """
-        self._meters[resource].keep(Kept(frame, release_us, release_us, until_us, until_us, graphs))
+    def meter(self, resource: str) -> StandbyMeter:
+        """What a resource is charged by: for who says of frames alone what they keep awake, and counts all else."""
+        return self._meters[resource]
 
     def wake(self, wake: WakeObservation, graphs: tuple[str, ...]) -> list[Entry]:
-        """What was kept awake by `keep_awake` was woken for these."""
+        """What a frame keeps awake that had the machine to itself was woken for these."""
         entry = self._meters[wake.resource].wake(wake, graphs)
         return [entry] if entry.nj else []
 

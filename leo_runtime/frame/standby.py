@@ -64,10 +64,14 @@ class StandbyMeter:
         self._name = name
         self._standby = standby
         self._sleeps = standby.linger_us is not None
+        self._linger_us = standby.linger_us or 0
+        self._awake_mw = standby.awake_mw
         self._awake_us = (now_us if awake_until_us is None else awake_until_us) if self._sleeps else FOREVER_US
         """Until when it is awake, if nothing uses it; then it sleeps."""
-        self._last_of: tuple[int | None, tuple[str, ...]] = (None, ())
-        """The frame that used it last, and its graphs."""
+        self._last_frame: int | None = None
+        """The frame that used it last..."""
+        self._last_graphs: tuple[str, ...] = ()
+        """...and its graphs."""
         self._kept: list[Kept] = []
         """What is not charged yet, in the order in which it begins."""
         self._wakes_us: list[int] = []
@@ -92,6 +96,25 @@ class StandbyMeter:
             wake.at_us, wake.at_us, self._standby.wake_energy_nj, "wake-up", self._name, wake.frame, "", graphs
         )
 
+    def keep_alone(
+        self, frame: int, release_us: int, until_us: int, graphs: tuple[str, ...], entries: list[Entry]
+    ) -> None:
+        """A frame that had the machine to itself keeps it awake from its release until then.
+
+        All has been told that begins before, and that it was woken for this: it is charged at once, to `entries`.
+        """
+        if self._kept:
+            self.settle(release_us, entries)
+        if self._kept:  # They come first, and are not certain yet.
+            self.keep(Kept(frame, release_us, release_us, until_us, until_us, graphs))
+            return
+        from_us: int | None = release_us
+        if self._sleeps and release_us >= self._awake_us:
+            from_us = self._woken_us(release_us)
+        if self._wakes_us:
+            del self._wakes_us[: bisect_left(self._wakes_us, release_us)]
+        self._charge(frame, graphs, from_us, until_us, until_us, entries)
+
     def settle(self, settled_us: int, entries: list[Entry]) -> None:
         """All has been told that begins before that time: what is certain by that is added to `entries`."""
         charged = 0
@@ -106,58 +129,80 @@ class StandbyMeter:
                 if until_us >= settled_us and (from_us is None or from_us >= settled_us):
                     break
             charged += 1
-            if from_us is not None and from_us <= until_us:
-                self._charge(one, from_us, until_us, entries)
-            self.lasts_us = max(self.lasts_us, until_us, one.used_us + (self._standby.linger_us or 0))
+            self._charge(one.frame, one.graphs, from_us, until_us, one.used_us, entries)
         del self._kept[:charged]
         known_us = min(settled_us, self._kept[0].from_us) if self._kept else settled_us
         del self._wakes_us[: bisect_left(self._wakes_us, known_us)]
         if known_us - self.now_us > LONGEST_IDLE_US and known_us < FOREVER_US:
-            self._idle(known_us, entries, is_whole=False)
+            self._idle(known_us, entries, False)
 
     def end(self, last_us: int, entries: list[Entry]) -> None:
         """All has been told, and settled: the run ends then."""
         if last_us > self.now_us:
-            self._idle(last_us, entries)
+            self._idle(last_us, entries, True)
 
     def _woken_us(self, from_us: int) -> int | None:
         at = bisect_left(self._wakes_us, from_us)
         return self._wakes_us[at] if at < len(self._wakes_us) else None
 
-    def _charge(self, one: Kept, from_us: int, until_us: int, entries: list[Entry]) -> None:
+    def _charge(
+        self,
+        frame: int,
+        graphs: tuple[str, ...],
+        from_us: int | None,
+        until_us: int,
+        used_us: int,
+        entries: list[Entry],
+    ) -> None:
+        """A frame keeps it awake between these, if it is awake at all; its last use ended at `used_us`."""
+        over_us = used_us + self._linger_us
+        if over_us < until_us:
+            over_us = until_us
+        if over_us > self.lasts_us:
+            self.lasts_us = over_us
+        if from_us is None or from_us > until_us:
+            return
         if from_us > self.now_us:
-            self._idle(from_us, entries)
-        now_us, standby = self.now_us, self._standby
+            self._idle(from_us, entries, True)
+        now_us = self.now_us
         if until_us > now_us:
-            if standby.awake_mw:
-                nj = standby.awake_mw * (until_us - now_us)
-                entries.append(Entry(now_us, until_us, nj, "awake", self._name, one.frame, "", one.graphs))
+            if self._awake_mw:
+                nj = self._awake_mw * (until_us - now_us)
+                entries.append(_entry((now_us, until_us, nj, "awake", self._name, frame, "", graphs)))
             self.now_us = until_us
-        if standby.linger_us is not None:
-            self._awake_us = max(self._awake_us, until_us, one.used_us + standby.linger_us)
-        self._last_of = (one.frame, one.graphs)
+        if self._sleeps and over_us > self._awake_us:
+            self._awake_us = over_us
+        self._last_frame, self._last_graphs = frame, graphs
 
-    def _idle(self, until_us: int, entries: list[Entry], *, is_whole: bool = True) -> None:
+    def _idle(self, until_us: int, entries: list[Entry], is_whole: bool) -> None:
         """Up to then nothing keeps it awake: it lingers for a while, and then sleeps.
 
         It may go on to linger then, unless `is_whole`. Such a piece is of as many microseconds as its graphs divide, so
         that each is charged the same for all pieces as for the whole.
         """
-        standby, (frame, graphs) = self._standby, self._last_of
-        tail_us = min(self._awake_us, until_us)
-        if tail_us > self.now_us:
-            if not is_whole and tail_us == until_us and graphs:
-                tail_us -= (tail_us - self.now_us) % len(graphs)
+        now_us, tail_us, graphs = self.now_us, self._awake_us, self._last_graphs
+        if tail_us >= until_us:
+            tail_us = until_us
+            if not is_whole and tail_us > now_us and graphs:
+                tail_us -= (tail_us - now_us) % len(graphs)
                 until_us = tail_us
-            if standby.linger_mw and tail_us > self.now_us:
-                nj = standby.linger_mw * (tail_us - self.now_us)
-                entries.append(Entry(self.now_us, tail_us, nj, standby.tail, self._name, frame, "", graphs))
-            self.now_us = tail_us
-        if until_us > self.now_us:
-            if standby.asleep_mw:
-                nj = standby.asleep_mw * (until_us - self.now_us)
-                entries.append(Entry(self.now_us, until_us, nj, "asleep", self._name))
-            self.now_us = until_us
+        if tail_us > now_us:
+            if self._standby.linger_mw:
+                nj = self._standby.linger_mw * (tail_us - now_us)
+                tail = self._standby.tail
+                entries.append(_entry((now_us, tail_us, nj, tail, self._name, self._last_frame, "", graphs)))
+            now_us = tail_us
+        if until_us > now_us:
+            if self._standby.asleep_mw:
+                nj = self._standby.asleep_mw * (until_us - now_us)
+                entries.append(_entry((now_us, until_us, nj, "asleep", self._name, None, "", ())))
+            now_us = until_us
+        self.now_us = now_us
+
+
+def _entry(values: tuple[int, int, int, Cause, str, int | None, str, tuple[str, ...]]) -> Entry:
+    """As Entry(*values) does, in half of the time: a run has several for each of its frames."""
+    return tuple.__new__(Entry, values)
 
 
 def standby_entries(

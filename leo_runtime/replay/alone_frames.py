@@ -6,19 +6,21 @@ are counted, is looked up once a plan. `Results`, `RunningLedger` and `RunningSu
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
-from leo_runtime.dispatch.alone import Woken
-from leo_runtime.frame.entries import Key
+from leo_runtime.dispatch.alone import AloneTimes
+from leo_runtime.frame.energy_sums import Key
+from leo_runtime.frame.entries import Entry
 from leo_runtime.frame.records import WakeObservation
 from leo_runtime.frame.running_ledger import RunningLedger
+from leo_runtime.frame.standby import StandbyMeter
 from leo_runtime.frozen import dataclass
 from leo_runtime.replay.summary import RunningPipeline, RunningSummary
 from leo_runtime.runtime.results import Cost, energy_nj
 from leo_runtime.runtime.straight import StraightPlan
 
 SETTLED_EACH = 64
-"""After so many frames what they kept awake is charged: nobody waits for it."""
+"""After so many frames what they are charged for staying awake is counted: nobody waits for it."""
 
 _Sums = list[int]
 """Of entries: their energy, and how many leave 1, 2, ... nJ over when they are split."""
@@ -33,8 +35,8 @@ class _Counted:
     """Of each run its place among all pieces of work, its processor's use, what it costs by the profile, its sums."""
     sends: tuple[tuple[int, list[int], int, _Sums], ...]
     """Of each transfer the same, but what it costs."""
-    kept: tuple[tuple[str, tuple[int, ...], tuple[str, ...]], ...]
-    """Of each resource that the plan keeps awake the pieces of work that use it, and who asked for them."""
+    kept: tuple[tuple[StandbyMeter, int, tuple[str, ...]], ...]
+    """Of each resource that the plan keeps awake its meter, its place among all, and who asked for what uses it."""
     users: Mapping[str, tuple[str, ...]]
     """Who asked for what is on each of them."""
     graphs: tuple[tuple[RunningPipeline, tuple[int, ...], int], ...]
@@ -51,56 +53,58 @@ class AloneFrames:
         self._known: dict[int, _Counted] = {}
         """By the identity of a plan, which is kept for that."""
         self._sums: dict[Key, _Sums] = {}
+        self._entries: list[Entry] = []
+        """Charged, and not counted yet."""
         self._unsettled = 0
 
-    def add(
-        self,
-        frame: int,
-        release_us: int,
-        plan: StraightPlan,
-        starts_us: Sequence[int],
-        ends_us: Sequence[int],
-        woken: Sequence[Woken],
-    ) -> None:
-        """Count a frame of that plan, whose pieces of work ran then, and for which these were woken."""
+    def add(self, frame: int, release_us: int, plan: StraightPlan, times: AloneTimes) -> None:
+        """Count a frame of that plan, of which everything happened then."""
         counted = self._known.get(id(plan))
         if counted is None:
             counted = self._known[id(plan)] = self._counted(plan)
         self._summary.alone(plan.placement.solve_us)
+        lasts_us, ends_us, used_until_us = times.lasts_us, times.ends_us, times.used_until_us
         for at, use, cost, sums in counted.runs:
-            lasted_us = ends_us[at] - starts_us[at]
+            lasted_us = lasts_us[at]
             use[0] += 1
             use[1] += lasted_us
             _add(sums, energy_nj(cost, lasted_us))
         for at, use, nj, sums in counted.sends:
             use[0] += 1
-            use[1] += ends_us[at] - starts_us[at]
+            use[1] += lasts_us[at]
             _add(sums, nj)
         for pipeline, outputs, deadline_us in counted.graphs:
             latency_us = max([ends_us[at] for at in outputs]) - release_us
             pipeline.answered(latency_us, latency_us > deadline_us)
-        for resource, pieces, graphs in counted.kept:
-            until_us = max([ends_us[at] for at in pieces])
-            self._ledger.keep_awake(resource, frame, release_us, until_us, graphs)
-        for resource, at_us in woken:
+        entries = self._entries
+        for resource, at_us in times.woken:
             self._summary.woken(resource)
-            graphs = counted.users[resource]
-            self._summary.energy(self._ledger.wake(WakeObservation(frame, resource, at_us), graphs))
+            entries += self._ledger.wake(WakeObservation(frame, resource, at_us), counted.users[resource])
+        for meter, used, graphs in counted.kept:
+            meter.keep_alone(frame, release_us, used_until_us[used], graphs, entries)
         self._unsettled += 1
         if self._unsettled >= SETTLED_EACH:
-            self._unsettled = 0
-            self._summary.energy(self._ledger.settle(release_us))
+            self._settle(release_us)
 
     def end(self) -> None:
         """All have been told of."""
+        self._summary.energy(self._entries)
+        self._entries.clear()
         self._summary.energy_sums(self._sums)
         self._sums.clear()
         self._known.clear()
 
+    def _settle(self, release_us: int) -> None:
+        """Count what was charged since, also to what no frame uses."""
+        self._unsettled = 0
+        self._entries += self._ledger.settle(release_us)
+        self._summary.energy(self._entries)
+        self._entries.clear()
+
     def _counted(self, plan: StraightPlan) -> _Counted:
         summary, alone, placement = self._summary, plan.alone, plan.placement
         of, users = self._ledger.users(tuple([graph.name for graph in plan.graphs]), placement, plan.jobs)
-        pieces = dict(alone.uses)
+        places = {resource: used for used, (resource, _) in enumerate(alone.uses)}
         runs = [
             (at, summary.use(resource), cost, self._sums_of(("run", resource, of.get(name, ()))))
             for (at, name, resource, _), cost in zip(alone.runs, plan.costs, strict=True)
@@ -110,7 +114,7 @@ class AloneFrames:
             where = send.link.resource or f"{send.link.source} -> {send.link.target}"
             sums = self._sums_of(("transfer", where, of.get(send.stage, ())))
             sends.append((send.at, summary.use(where), send.nj, sums))
-        kept = [(resource, pieces[resource], graphs) for resource, graphs in users.items()]
+        kept = [(self._ledger.meter(resource), places[resource], graphs) for resource, graphs in users.items()]
         graphs = [(summary.pipeline(graph.name), graph.outputs, graph.deadline_us) for graph in plan.graphs]
         return _Counted(plan, tuple(runs), tuple(sends), tuple(kept), users, tuple(graphs))
 

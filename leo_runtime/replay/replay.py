@@ -10,7 +10,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from leo_runtime.dispatch.alone import Woken
+from leo_runtime.dispatch.alone import AloneTimes
 from leo_runtime.documents.workload import TaskGraph, Workload
 from leo_runtime.errors import InputError, RecordingError
 from leo_runtime.frame.conditions import LinkNow
@@ -316,18 +316,10 @@ class _Told:
         """Of each graph of a frame that is submitted, how much of its windows was not recorded."""
         self._over[number] = over
 
-    def alone(
-        self,
-        number: int,
-        release_us: int,
-        plan: StraightPlan,
-        starts_us: Sequence[int],
-        ends_us: Sequence[int],
-        woken: Sequence[Woken],
-    ) -> None:
+    def alone(self, number: int, release_us: int, plan: StraightPlan, times: AloneTimes) -> None:
         """A frame had the machine to itself. There are no sinks."""
         self._last_us = release_us
-        self._alone.add(number, release_us, plan, starts_us, ends_us, woken)
+        self._alone.add(number, release_us, plan, times)
 
     def ended(self, frames: Sequence[FrameResult]) -> None:
         for frame in frames:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from leo_runtime.documents.workload import TaskGraph
-from leo_runtime.frame.entries import EnergySums, Entry, Key
+from leo_runtime.frame.energy_sums import EnergySums, Key
+from leo_runtime.frame.entries import Entry
 from leo_runtime.frame.records import FrameResult, GraphResult
 from leo_runtime.replay.busiest import Busiest
 from leo_runtime.replay.failures import Failures

@@ -13,7 +13,7 @@ from leo_runtime.frame.lower import MergedWorkload
 from leo_runtime.frame.records import shed_reason
 from leo_runtime.runtime.overload import Overload
 from leo_runtime.runtime.placing import Due, Placer, late_graphs
-from leo_runtime.runtime.planned import Placed, Skipped
+from leo_runtime.runtime.planned import Placed, Planned, Skipped
 from leo_runtime.runtime.planner import no_placement
 
 Answer = Placed | Placement | Skipped
@@ -42,6 +42,15 @@ class Admission:
     def take_over(self, before: Admission) -> None:
         """Go on with what another knows of graphs of the same names."""
         self._overload.take_over(before._overload)
+
+    @property
+    def is_calm(self) -> bool:
+        """Whether all graphs are let in of frames of which none is late by its plan (`is_in_time`)."""
+        return self._overload.is_calm
+
+    def is_in_time(self, planned: Planned, names: tuple[str, ...]) -> bool:
+        """Whether nobody needs to go for a frame of these graphs that goes by that plan."""
+        return not self._overload.matters or not late_graphs(planned, names, self._due)
 
     def admit(
         self,

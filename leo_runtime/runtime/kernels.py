@@ -229,12 +229,14 @@ class Kernels:
         """Whether all that becomes of a run by it is what gates draw."""
         return not self.computes and not self._keeps and self._told is None
 
-    def all_open(self, stages: Iterable[str], release_us: int) -> bool:
-        """Whether every gate among these opens at a release, where it `only_draws`."""
-        for name in stages:
-            if name in self._gates and not drawn(self._seed, self._stages[name], release_us):
-                return False
-        return True
+    def drawn_gates(self, stages: Iterable[str]) -> tuple[str, ...]:
+        """The gates among these that may not open, where it `only_draws`."""
+        gates = self._gates
+        return tuple([name for name in stages if name in gates and self._stages[name].bound.chance_ppm is not None])
+
+    def all_open(self, gates: Iterable[str], release_us: int) -> bool:
+        """Whether all of these `drawn_gates` open at a release."""
+        return all(drawn(self._seed, self._stages[name], release_us) for name in gates)
 
     def begin(
         self,

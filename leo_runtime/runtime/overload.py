@@ -48,9 +48,12 @@ class Overload:
         }
         self.matters = any(weight != weights[other] for name, weight in weights.items() for other in groups[name])
         """Whether the rule can let anybody go at all."""
+        self.is_calm = True
+        """Whether nobody ever had to stay away: then nothing is known of how often anybody was let in."""
 
     def take_over(self, before: Overload) -> None:
         """Go on with what is known of graphs of the same names. One that weighs more than before is let in again."""
+        self.is_calm = before.is_calm
         for name, one in self._graphs.items():
             known = before._graphs.get(name)
             if known is not None:
@@ -92,6 +95,7 @@ class Overload:
         return least
 
     def _send_away(self, one: _Kept) -> None:
+        self.is_calm = False
         again = one.was_away and one.let_in < one.needs
         one.needs, one.was_away = min(2 * one.needs, MOST_ROOM) if again else FIRST_ROOM, True
         one.away, one.room, one.let_in = True, 0, 0
@@ -120,7 +124,7 @@ class Overload:
 
     def count_in(self, names: Iterable[str]) -> None:
         """Take note of who is in a frame that is placed."""
-        for name in names:
+        for name in names if not self.is_calm else ():
             self._graphs[name].let_in += 1
 
 

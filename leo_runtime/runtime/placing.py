@@ -22,6 +22,7 @@ from leo_runtime.frame.window import Found
 from leo_runtime.frozen import maker
 from leo_runtime.runtime.exits import Exits
 from leo_runtime.runtime.horizon import Horizon
+from leo_runtime.runtime.kept_answers import KeptAnswer
 from leo_runtime.runtime.machine_now import machine_now
 from leo_runtime.runtime.memory_now import NOTHING_THERE, MemoryNow, memory_now
 from leo_runtime.runtime.planned import Placed, Planned, Skipped
@@ -194,6 +195,19 @@ class Placer:
         latest = latest_us(plan, self.due_us(graphs, (0,)), self._servers) if self._servers else {}
         return {name: (at_us, plan.stages[name].resource in self._servers) for name, at_us in latest.items()}
 
+    def sleepers(self, dispatcher: Dispatcher, release_us: int) -> tuple[str, ...] | None:
+        """Who sleeps at a release that has the machine to itself; None: it has not."""
+        return dispatcher.sleepers(self._lingers_us, release_us)
+
+    def kept_alone(self, graphs: tuple[str, ...], asleep: tuple[str, ...]) -> KeptAnswer[Planned | Placement] | None:
+        """What `place_alone` has answered last for frames of these graphs that find these asleep, if it is kept."""
+        conditions = self._alone.get((graphs, asleep))
+        return None if conditions is None else self._planner.kept(conditions)
+
+    def ask_again(self, known: KeptAnswer[Planned | Placement]) -> None:
+        """What it has answered is the answer for another frame."""
+        self._planner.ask_again(known)
+
     def place_alone(
         self,
         dispatcher: Dispatcher,
@@ -207,7 +221,7 @@ class Placer:
         Nobody else uses the dispatcher; who changes `links` gives another mapping.
         """
         apart = self._stores or self._exits.early(graphs)
-        asleep = None if apart else dispatcher.sleepers(self._lingers_us, release_us)
+        asleep = None if apart else self.sleepers(dispatcher, release_us)
         if asleep is None:
             return None
         if links is not self._alone_links:

@@ -31,6 +31,7 @@ from leo_runtime.frame.weights import Named, memory_problem, named_weights, requ
 from leo_runtime.frame.window import Found, Releases, Window, window_problem, window_releases
 from leo_runtime.frozen import dataclass
 from leo_runtime.operators.own import failure
+from leo_runtime.runtime.kept_answers import KeptAnswer, KeptAnswers
 from leo_runtime.runtime.planned import Planned
 from leo_runtime.schema import MAX_QUANTITY
 from leo_runtime.solver import SOLVERS, named, plain_limits
@@ -127,7 +128,7 @@ class Planner:
         self._needs: dict[tuple[str, ...], dict[str, Needs]] = {}
         self._usual: dict[Conditions, Problem] = {}
         self._releases: dict[Hashable, Releases] = {}
-        self._plans: dict[_Question, Planned | Placement] = {}
+        self._plans: KeptAnswers[_Question, Planned | Placement] = KeptAnswers()
         self._answered = False
         self._labels: dict[tuple[str, ...], Mapping[str, frozenset[str]]] = {}
         self.modes = modes
@@ -150,7 +151,7 @@ class Planner:
     def take_over(self, before: Planner, graphs: frozenset[str]) -> None:
         """Go on with what another has answered of these graphs, which ask the same there in the same modes."""
         self._answered = before._answered
-        self._plans.update({asked: one for asked, one in before._plans.items() if graphs.issuperset(asked[0].graphs)})
+        self._plans.take_over(before._plans, lambda asked: graphs.issuperset(asked[0].graphs))
         self._usual.update({kind: one for kind, one in before._usual.items() if graphs.issuperset(kind.graphs)})
         replanners = {kind: one for kind, one in before._replanners.items() if graphs.issuperset(kind.graphs)}
         self._replanners.update(replanners)
@@ -174,13 +175,13 @@ class Planner:
         if self._solver.policy is not None:
             return self._open(conditions, self._solver.policy, batched is None)
         question = (conditions, frames, together)
-        known = None if self.asks_always else self._plans.pop(question, None)
+        known = None if self.asks_always else self._plans.get(question)
         if known is not None:
-            self._plans[question] = known  # What was asked last is forgotten last.
+            answer = known.answer
             replanner = self._replanners.get(conditions.kind()) if frames == 1 and self._replanners else None
-            if isinstance(known, Planned) and replanner is not None:
-                replanner.remember(known.plan.placement)
-            return known
+            if isinstance(answer, Planned) and replanner is not None:
+                replanner.remember(answer.plan.placement)
+            return answer
         if self._named is not None:
             return self._plan_with_weights(question, self._named, context)
         problem = self.question(conditions)
@@ -208,6 +209,19 @@ class Planner:
         self._keep(question, planned.looked_up())
         return planned
 
+    def kept(self, conditions: Conditions) -> KeptAnswer[Planned | Placement] | None:
+        """The answer to the question of a frame that is kept, for who then need not `plan` to ask again (`ask_again`).
+
+        None where there is none yet, and where something is to be learned of each that asks.
+        """
+        if self._solver.replanner is not None or self._solver.policy is not None or self.asks_always:
+            return None
+        return self._plans.get((conditions, 1, None))
+
+    def ask_again(self, known: KeptAnswer[Planned | Placement]) -> None:
+        """An answer that is kept is given once more."""
+        self._plans.ask(known)
+
     def _open(self, conditions: Conditions, policy: EventPolicy, alone: bool) -> Planned | Placement:
         """The plan of a frame about which is decided as it runs. Who is busy or asleep is seen then."""
         if not alone:
@@ -218,7 +232,7 @@ class Planner:
         question = (replace(conditions, ready_us=(), asleep=()), 1, None)
         known = self._plans.get(question)
         if known is not None:
-            return known
+            return known.answer
         problem = self.question(question[0])
         if problem is None:
             return self._nowhere(conditions)
@@ -345,9 +359,7 @@ class Planner:
         return window_problem(self.merged, usable, self._hardware, found, usual, usual.name, releases)
 
     def _keep(self, question: _Question, answer: Planned | Placement) -> None:
-        if len(self._plans) >= MAX_PLANS:
-            del self._plans[next(iter(self._plans))]
-        self._plans[question] = answer
+        self._plans.keep(question, answer, MAX_PLANS)
 
     def _solve(self, conditions: Conditions, kind: Conditions, problem: Problem, context: Context) -> Placement:
         """Answer a question that is new; the exact solver starts from what it learned of its kind."""

@@ -112,7 +112,7 @@ if TYPE_CHECKING:
     from leo_runtime.runtime.parts import Parts
     from leo_runtime.runtime.planner import LinksNow
     from leo_runtime.runtime.states import StateNow
-    from leo_runtime.runtime.straight import KnownFrame, StraightPlans, StraightTold
+    from leo_runtime.runtime.straight import KnownFrame, StraightPlan, StraightPlans, StraightTold
     from leo_runtime.runtime.windows import Planning
 
     Windows = Mapping[str, np.ndarray]
@@ -565,6 +565,13 @@ class Runtime:
             told.ended(self.results())
         if links is not None:
             self._links = known_links(self.hardware, links)
+            plans.forget()
+        asleep = now.placer.sleepers(driver.dispatcher, release_us)
+        plan = None
+        if asleep is not None and now.admission.is_calm:
+            plan = plans.again(names, asleep)
+            if plan is not None and self._went_alone(driver, release_us, next_us, plan, asleep, told):
+                return
         is_alone = True
 
         def place(of: tuple[str, ...]) -> Placed | Placement | Skipped:
@@ -576,21 +583,38 @@ class Runtime:
             return found
 
         admitted, placed, unplaced = now.admission.admit(driver, (release_us,), names, self._links, place)
-        if is_alone and admitted == names and isinstance(placed, Placed) and driver.goes_by_plans:
-            plan = plans.of(placed.planned, names)
-            if plan is not None and (now.kernels is None or now.kernels.all_open(plan.gated, release_us)):
-                over_us, number = plan.over_us(release_us, next_us), self._count
-                times = driver.run_alone(
-                    plan.alone, number, release_us, over_us, plan.deadline_us, placed.asleep, plan.turns
-                )
-                if times is not None:
-                    self._last_release_us = release_us
-                    told.alone(self._number(), release_us, plan, *times)
+        goes_by = placed.planned if plan is None and is_alone and isinstance(placed, Placed) else None
+        if goes_by is not None and asleep is not None and admitted == names and driver.goes_by_plans:
+            plan = plans.of(goes_by, names)
+            if plan is not None:
+                plans.remember(names, asleep, goes_by, plan)
+                if self._went_alone(driver, release_us, next_us, plan, asleep, told):
                     return
         asked = _submission((release_us,), ({},), names, None, None, now)
         frame = self._start_placed(driver, asked, self._number, admitted, placed, unplaced)
         told.submitted(frame, release_us)
         told.ended(self.results())
+
+    def _went_alone(
+        self,
+        driver: Simulator,
+        release_us: int,
+        next_us: int | None,
+        plan: StraightPlan,
+        asleep: Collection[str],
+        told: StraightTold,
+    ) -> bool:
+        """Run a frame that has the machine to itself at its release; False where it goes the way of all frames."""
+        kernels = self._now.kernels
+        if plan.gates and kernels is not None and not kernels.all_open(plan.gates, release_us):
+            return False
+        over_us = plan.over_us(release_us, next_us)
+        times = driver.run_alone(plan.alone, self._count, release_us, over_us, plan.deadline_us, asleep, plan.turns)
+        if times is None:
+            return False
+        self._last_release_us = release_us
+        told.alone(self._number(), release_us, plan, times)
+        return True
 
     def feed(self, stream: str, chunk: np.ndarray, *, at_us: int | None = None) -> tuple[int, ...]:
         """The newest samples of a stream: makes and submits the frames that are due by them; returns their numbers.

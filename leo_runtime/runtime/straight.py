@@ -10,9 +10,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Protocol
 
-from leo_runtime.dispatch.alone import AlonePlan, Turn, Woken, alone_plan
+from leo_runtime.dispatch.alone import AlonePlan, AloneTimes, Turn, alone_plan
 from leo_runtime.frame.due import collected_deadline_us
 from leo_runtime.frozen import dataclass
+from leo_runtime.runtime.kept_answers import KeptAnswer
 from leo_runtime.runtime.planned import Planned
 
 if TYPE_CHECKING:
@@ -53,8 +54,8 @@ class StraightPlan:
     graphs: tuple[StraightGraph, ...]
     deadline_us: int
     """The longest of theirs."""
-    gated: tuple[str, ...]
-    """Its stages, of which those that are gates have to open."""
+    gates: tuple[str, ...]
+    """Its gates that may not open, and have to."""
     exits_us: int | None = None
     """When the first early exit answers for what is not there by then, from the release; None: none does."""
     turns: tuple[Turn, ...] = ()
@@ -70,17 +71,8 @@ class StraightPlan:
 class StraightTold(Protocol):
     """Who is told of frames as they end."""
 
-    def alone(
-        self,
-        frame: int,
-        release_us: int,
-        plan: StraightPlan,
-        starts_us: Sequence[int],
-        ends_us: Sequence[int],
-        woken: Sequence[Woken],
-        /,
-    ) -> None:
-        """A frame had the machine to itself, all before it have ended: when its work ran, and who was woken for it."""
+    def alone(self, frame: int, release_us: int, plan: StraightPlan, times: AloneTimes, /) -> None:
+        """A frame had the machine to itself, all before it have ended: when everything of it happened."""
         ...
 
     def submitted(self, frame: int, release_us: int, /) -> None:
@@ -99,6 +91,9 @@ class StraightPlans:
         self._deployment = deployment
         self._known: dict[tuple[int, tuple[str, ...]], tuple[Planned, StraightPlan | None]] = {}
         """By the identity of what was planned, which is kept for that, and the graphs."""
+        self._again: dict[tuple[tuple[str, ...], tuple[str, ...]], tuple[KeptAnswer[Planned | Placement], StraightPlan]]
+        self._again = {}
+        """By graphs and who sleeps, as long as links are the same: what is planned for these if nobody has to go."""
 
     def of(self, planned: Planned, names: tuple[str, ...]) -> StraightPlan | None:
         """For frames of these graphs; None where none of that plan can be alone."""
@@ -108,6 +103,27 @@ class StraightPlans:
                 self._known.clear()
             known = self._known[id(planned), names] = planned, self._made(planned, names)
         return known[1]
+
+    def again(self, names: tuple[str, ...], asleep: tuple[str, ...]) -> StraightPlan | None:
+        """That of an earlier frame of these graphs that found these asleep; None where it has to be placed."""
+        known = self._again.get((names, asleep))
+        if known is None or not known[0].is_kept:
+            return None
+        self._deployment.placer.ask_again(known[0])
+        return known[1]
+
+    def remember(self, names: tuple[str, ...], asleep: tuple[str, ...], planned: Planned, plan: StraightPlan) -> None:
+        """A frame of these graphs that found these asleep is placed so, and so are others unless `forget`."""
+        now = self._deployment
+        kept = now.placer.kept_alone(names, asleep)
+        if kept is not None and kept.answer is planned and now.admission.is_in_time(planned, names):
+            if len(self._again) >= MOST_PLANS:
+                self._again.clear()
+            self._again[names, asleep] = kept, plan
+
+    def forget(self) -> None:
+        """Links have changed."""
+        self._again.clear()
 
     def _made(self, planned: Planned, names: tuple[str, ...]) -> StraightPlan | None:
         plan, now = planned.plan, self._deployment
@@ -136,7 +152,7 @@ class StraightPlans:
             tuple(costs),
             graphs,
             deadline_us,
-            tuple(place),
+            () if now.kernels is None else now.kernels.drawn_gates(place),
             min([one.at_us for one in now.placer.exits(names, (0,))], default=None),
             tuple(turns),
         )

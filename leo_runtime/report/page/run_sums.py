@@ -7,7 +7,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from hashlib import blake2b
 
-from leo_runtime.frame.entries import EnergySums, Entry
+from leo_runtime.frame.energy_sums import EnergySums
+from leo_runtime.frame.entries import Entry
 from leo_runtime.replay.frame_facts import whys_failed
 from leo_runtime.replay.log_lines import FrameLine
 from leo_runtime.replay.log_reader import RunLog, frame_entries
