@@ -65,6 +65,24 @@ def far(**more: Any) -> TaskGraph:
 NEAR = {"sharing a stage": chain("near", "sound", "touch"), "by itself": chain("near", "touch")}
 
 
+def gated(name: str, tail: str, *, ends: str = "") -> TaskGraph:
+    """After `sound`, a gate, and what hangs on it."""
+    builder = GraphBuilder(name, period_us=PERIOD_US, deadline_us=DEADLINE_US)
+    sound = builder.stage("sound", "cost", output_bytes=1000)
+    unsure = builder.stage("unsure", "cost", sound, chance_ppm=999_999, output_bytes=1)
+    builder.stage(tail, "cost", sound, gate=unsure, output_bytes=4)
+    if ends:
+        builder.exit(ends)
+    return builder.build()
+
+
+GATED_US = {**COSTS_US, ("unsure", "cpu"): 10, ("more", "cloud"): 100, ("mild", "cpu"): 200}
+
+
+def closes_nothing(_graphs: tuple[str, ...]) -> tuple[str, ...]:
+    return ()
+
+
 def costs(us: dict[tuple[str, str], int]) -> Profile:
     return profile_of({mode: (lasts_us, 1000) for mode, lasts_us in us.items()}, "split")
 
@@ -142,17 +160,77 @@ def test_where_nothing_can_run_the_frame_fails() -> None:
 
 def test_who_has_an_exit_beside_it_answers_by_it() -> None:
     """The first has an exit, so it can run; without the second its gate may stay closed."""
-    builder = GraphBuilder("ears", period_us=PERIOD_US, deadline_us=DEADLINE_US)
-    sound = builder.stage("sound", "cost", output_bytes=1000)
-    unsure = builder.stage("unsure", "cost", sound, chance_ppm=999_999, output_bytes=1)
-    builder.stage("more", "cost", sound, gate=unsure, output_bytes=4)
-    builder.exit("sound")
-    graphs = (builder.build(), far(), NEAR["by itself"])
-    us = {**COSTS_US, ("unsure", "cpu"): 10, ("more", "cloud"): 100}
+    graphs = (gated("ears", "more", ends="sound"), far(), NEAR["by itself"])
     for windows in (0, 12):
-        found, _ = results(*graphs, fault="cloud@0.605-0.85", us=us, window_stages=windows)
+        found, _ = results(*graphs, fault="cloud@0.605-0.85", us=GATED_US, window_stages=windows)
         assert [outcomes(found, name) for name in ("ears", "far", "near")] == ["." * 10, ".....xxx..", "." * 10]
         assert all(one.exit == "sound" for result in found[6:8] for one in result.graphs if one.graph == "ears")
+
+
+@pytest.mark.parametrize("windows", [0, 12])
+def test_an_exit_whose_gate_another_needs_takes_nobody_down(windows: int) -> None:
+    """The gate cannot stay closed, on which hangs what can run as well as what cannot: only the other can be placed."""
+    graphs = (gated("ears", "more", ends="sound"), gated("nose", "mild"))
+    for asked in (graphs, graphs[::-1]):
+        found, _ = results(*asked, fault="cloud@0.605-0.85", us=GATED_US, window_stages=windows)
+        assert outcomes(found, "nose") == "." * 10
+        assert outcomes(found, "ears") == "......xx..", "in the sixth its exit answers: it was placed before"
+        assert [list(result.unplaced) for result in found[6:8]] == [["ears"]] * 2
+
+
+def test_an_exit_whose_gate_nobody_needs_who_can_run_answers() -> None:
+    graphs = (gated("ears", "more", ends="sound"), gated("nose", "mild"), chain("last", "sound", "net"))
+    found, _ = results(graphs[0], gated("nose", "far"), fault="cloud@0.605-0.85", us={**GATED_US, ("far", "cloud"): 9})
+    assert (outcomes(found, "ears"), outcomes(found, "nose")) == ("." * 10, "......xx..")
+    assert [list(result.unplaced) for result in found[6:8]] == [["nose"]] * 2
+    found, _ = results(*graphs, fault="cloud@0.605-0.85", us=GATED_US)
+    assert [list(result.unplaced) for result in found[6:8]] == [["last", "ears"]] * 2
+
+
+def other_times(**more: Any) -> TaskGraph:
+    """What only the server can run, half a period after all others."""
+    builder = GraphBuilder("far", period_us=PERIOD_US, deadline_us=DEADLINE_US, offset_us=PERIOD_US // 2, **more)
+    sound = builder.stage("sound", "cost", output_bytes=1000)
+    builder.stage("net", "cost", sound, output_bytes=10)
+    return builder.build()
+
+
+def in_turn(*graphs: TaskGraph, fault: str, us: dict[tuple[str, str], int] = COSTS_US, **options: Any) -> Any:
+    """What becomes of twenty frames of `far`, each half a period after one of the others, and of the runtime."""
+    machine = hardware()
+    faults = faults_of([f"fault {fault}"], machine, 0, 0)
+    with Runtime.simulated(
+        workload_of(*graphs), machine, costs(us), compute=False, faults=faults, **options
+    ) as runtime:
+        for number in range(2, 42):
+            here = [graph.name for graph in graphs if (graph.name == "far") == (number % 2 == 1)]
+            runtime.submit(number * PERIOD_US // 2, {}, graphs=here)
+        return runtime.drain(), runtime
+
+
+@pytest.mark.parametrize("fault", ["cloud@0.855-1.5", "radio-cloud@0.853-1.5"])
+def test_windows_foresee_nothing_that_can_run_nowhere(fault: str) -> None:
+    """Also where it comes at times of its own: only its own frames have no window while it is gone."""
+    found, runtime = in_turn(other_times(), NEAR["by itself"], fault=fault, window_stages=12)
+    failed = Counter(one.graph for result in found for one in result.graphs if one.outcome == "failed")
+    assert list(failed) == ["far"]
+    assert runtime.planning.shortened == 0
+    unplaced = [result for result in found if result.placement.status == "infeasible"]
+    assert runtime.planning.alone == len(unplaced) > 3
+    assert all(one.graph == "far" for result in unplaced for one in result.graphs)
+
+
+def test_who_cannot_run_and_comes_at_other_times_makes_no_room_for_others() -> None:
+    """Once is more to be done than there is time for, while what weighs least is gone: it would be in nobody's way."""
+    graphs = (other_times(), chain("near", "touch", weight=4), chain("light", "more", weight=2))
+    us = {**COSTS_US, ("touch", "cpu"): 20_000, ("more", "cpu"): 40_000}
+
+    def noise(frame: int, stage: str, _resource: str, duration_us: int) -> int:
+        return duration_us * 9 // 2 if (frame, stage) == (12, "more") else duration_us
+
+    found, runtime = in_turn(*graphs, fault="cloud@0.605-0.95", us=us, noise=noise, window_stages=0)
+    assert runtime.shed["far"] == 0 < runtime.shed["light"]
+    assert outcomes(found, "far") == ".....xxxxxxxx.......", "until it is asked whether it is back"
 
 
 def test_who_cannot_run_pushes_nobody_out() -> None:
@@ -205,6 +283,20 @@ def test_of_a_batch_the_others_run() -> None:
         [("near", 0, "done"), ("near", 1, "done"), ("far", 0, "failed"), ("far", 1, "failed")], 1
     )
     assert result.unplaced == {"far": f"`far` cannot run: {GONE}"}
+
+
+def test_of_a_batch_no_exit_answers() -> None:
+    """So who has one can run no more than any other whose processor is lost."""
+    graphs = (gated("ears", "more", ends="sound"), NEAR["by itself"])
+    with Runtime.simulated(workload_of(*graphs), hardware(), costs(GATED_US), compute=False) as run:
+        run.lose("cloud")
+        run.submit_batch([(PERIOD_US, {}), (2 * PERIOD_US, {})])
+        run.submit(3 * PERIOD_US, {})
+        batch, after = run.drain()
+    seen = Counter((one.graph, one.outcome) for one in batch.graphs)
+    assert seen == {("near", "done"): 2, ("ears", "failed"): 2}
+    assert list(batch.unplaced) == ["ears"]
+    assert all(one.outcome == "done" for one in after.graphs), "of a frame by itself it does"
 
 
 @pytest.mark.parametrize("fault", FAULTS)
@@ -346,7 +438,7 @@ def test_what_is_said_to_run_nowhere_has_no_placement(seed: int) -> None:
     for _ in range(8):
         lost = tuple(rng.sample([one.name for one in machine.processors], rng.randint(0, 2)))
         down = rng.sample(pairs, rng.randint(0, len(pairs)))
-        found = nowhere(merged, modes, graphs, lost, set(pairs).difference(down), lambda _: ())
+        found = nowhere(merged, modes, graphs, lost, set(pairs).difference(down), closes_nothing)
         left = tuple(name for name in graphs if name not in found)
         for name in found:
             # Alone, and with what is left: it takes all of them down.
@@ -374,7 +466,7 @@ def test_a_gate_that_another_graph_does_without_is_no_reason() -> None:
     modes = price(merged, hardware(), prices, lambda *_: True)
 
     def found(*graphs: str, links: Sequence[tuple[str, str]]) -> list[str]:
-        return list(nowhere(merged, modes, graphs, (), set(links), lambda _: ()))
+        return list(nowhere(merged, modes, graphs, (), set(links), closes_nothing))
 
     there = [("cpu", "cloud")]
     assert found("gated", "plain", links=there) == []

@@ -97,9 +97,10 @@ class Foresight:
             due_us = next_due_us(self._graphs[name], release_us) if is_foreseen else None
             self._foreseen_until_us[name] = NOT_FORESEEN_US if due_us is None else due_us
 
-    def outlook(self, release_us: int, graphs: tuple[str, ...]) -> Outlook:
-        """What follows a release of these graphs, after it was noted."""
-        known = tuple([name for name, until_us in self._foreseen_until_us.items() if release_us < until_us])
+    def outlook(self, release_us: int, graphs: tuple[str, ...], out: Collection[str] = ()) -> Outlook:
+        """What follows a release of these graphs, after it was noted, without those that are `out`."""
+        foreseen = self._foreseen_until_us.items()
+        known = tuple([name for name, until_us in foreseen if release_us < until_us and name not in out])
         if known != self._known:
             self._known, self._steady_since_us = known, release_us
         key = (release_us % self._repeats_us, graphs, known)

@@ -22,22 +22,28 @@ def nowhere(
     graphs: tuple[str, ...],
     lost: Collection[str],
     links: Collection[Pair] | None,
-    closed: Callable[[str], tuple[str, ...]],
+    closing: Callable[[tuple[str, ...]], tuple[str, ...]],
 ) -> dict[str, str]:
     """Of these graphs those that cannot be placed, each with the reason.
 
-    `links` are those that are up; None: they do not matter. `closed` are the gates that a graph can do without.
+    `links` are those that are up; None: they do not matter. `closing` gives the gates that a frame of such graphs can
+    do without.
     """
     found: dict[str, str] = {}
     left = graphs
     while left:
         # What asks for a stage without a gate may be gone: then those that are left wait for one.
-        unable = {}
-        for name in left:
-            active = active_stages(merged, Conditions((name,), closed_gates=closed(name)))
-            why = _why(active, modes, left, lost, links)
-            if why:
-                unable[name] = f"`{name}` cannot run: {why}"
+        unable: dict[str, str] = {}
+        # First each by itself: what one could do without may be what another needs, which is gone as well.
+        for together in (False, True):
+            for name in left:
+                frame = left if together else (name,)
+                active = active_stages(merged, Conditions(frame, closed_gates=closing(frame)))
+                why = _why([stage for stage in active if name in stage.graphs], modes, left, lost, links)
+                if why:
+                    unable[name] = f"`{name}` cannot run: {why}"
+            if unable:
+                break
         if not unable:
             break
         found.update(unable)

@@ -71,7 +71,7 @@ class Admission:
             wanted, names = names, tuple([name for name in names if name not in paused])
             if not names:
                 return (), Skipped(no_placement(shed_reason(wanted))), {}
-        unplaced = self._placer.nowhere(driver, releases_us[-1], names, links)
+        unplaced = self._placer.nowhere(driver, releases_us, names, links)
         if unplaced:
             names = tuple([name for name in names if name not in unplaced])
         if is_batch or not self._overload.matters:
@@ -94,6 +94,10 @@ class Admission:
         def late(of: tuple[str, ...]) -> tuple[str, ...]:
             return self._placer.late(driver, releases_us[0], of, links, self._due, states)
 
+        def out() -> Collection[str]:
+            # Also of those that come at other times.
+            return {*unplaced, *self._placer.out(driver, releases_us[0], links)}.difference(names)
+
         admitted = overload.let_in(names)
         back = overload.may_return(names) if len(admitted) < len(names) else None
         if back is not None:
@@ -104,10 +108,10 @@ class Admission:
             placed = place(admitted)
             goes = None
             if isinstance(placed, Skipped):
-                overload.goes(admitted, (), unplaced)
+                overload.goes(admitted, (), out())
             elif isinstance(placed, Placed) and late_graphs(placed.planned, admitted, self._due):
                 found = late(admitted)
-                goes = overload.goes(found, admitted, unplaced) if found else None
+                goes = overload.goes(found, admitted, out()) if found else None
             if goes is None or goes not in admitted:
                 overload.count_in(admitted)
                 return admitted, placed

@@ -106,15 +106,16 @@ class Horizon:
         graphs: Mapping[int, tuple[str, ...]],
         release_us: int,
         chances: Chances,
+        out: Collection[str] = (),
     ) -> Found:
-        """What a release finds and foresees, after it was noted.
+        """What a release finds and foresees, after it was noted; not the graphs that are `out`.
 
         `now` and `awake_until_us` (`MachineNow`) are what it finds without what waits of the frames `left`; `graphs`
         are those of each of them.
         """
         found = Found(
             now,
-            self._foresight.outlook(release_us, now.graphs),
+            self._foresight.outlook(release_us, now.graphs, out),
             tuple([entry for entry in awake_until_us if entry[0] not in now.lost]),
             chances,
             tuple([self._earlier(one, graphs[one.frame]) for one in left]),

@@ -72,8 +72,10 @@ class Placer:
         self._most_stages = most_stages
         self._linger_us = linger_us(hardware)
         self._linked = frozenset((link.source, link.target) for link in hardware.links)
-        self._nowhere: dict[tuple[tuple[str, ...], frozenset[str], frozenset[Pair]], Mapping[str, str]] = {}
-        """Which graphs cannot be placed, by those of the frame, who is lost, and which links are down."""
+        self._all = tuple(graph.name for graph in planner.merged.workload.graphs)
+        self._nowhere: dict[tuple[tuple[str, ...], frozenset[str], frozenset[Pair], bool], Mapping[str, str]] = {}
+        """Which graphs cannot be placed, by those of the frame, who is lost, which links are down, and whether exits
+        may answer."""
         self._processors = tuple(processor.name for processor in hardware.processors)
         self._lanes = {one.name: one.lanes for one in hardware.resources}
         self._caps = {processor.name: processor.memory_bytes for processor in hardware.processors}
@@ -164,31 +166,63 @@ class Placer:
         return why
 
     def nowhere(
-        self, driver: Driver, release_us: int, graphs: tuple[str, ...], links: Mapping[tuple[str, str], LinkNow]
+        self,
+        driver: Driver,
+        releases_us: tuple[int, ...],
+        graphs: tuple[str, ...],
+        links: Mapping[tuple[str, str], LinkNow],
     ) -> Mapping[str, str]:
-        """Of the graphs of a frame those that can run on nothing that is left, each with the reason, where the others
-        may; none where that is all of them."""
+        """Of the graphs of a frame or batch those that can run on nothing that is left, each with the reason, where the
+        others may; none where that is all of them."""
         if len(graphs) < 2:
             return {}
+        found = self._nowhere_now(driver, releases_us[-1], graphs, links, answers=len(releases_us) == 1)
+        return found if len(found) < len(graphs) else {}
+
+    def out(self, driver: Driver, release_us: int, links: Mapping[tuple[str, str], LinkNow]) -> Collection[str]:
+        """All graphs that can run on nothing that is left, also those that are not released now."""
+        return self._nowhere_now(driver, release_us, self._all, links, answers=True)
+
+    def _nowhere_now(
+        self,
+        driver: Driver,
+        release_us: int,
+        graphs: tuple[str, ...],
+        links: Mapping[tuple[str, str], LinkNow],
+        *,
+        answers: bool,
+    ) -> Mapping[str, str]:
         with driver.locked():
             lost = driver.dispatcher.lost
             links = _usable(driver.dispatcher, links, max(release_us, driver.clock.now_us()))
+        return self._without(graphs, lost, links, answers=answers)
+
+    def _without(
+        self,
+        graphs: tuple[str, ...],
+        lost: frozenset[str],
+        links: Mapping[tuple[str, str], LinkNow],
+        *,
+        answers: bool,
+    ) -> Mapping[str, str]:
+        """Which of these graphs can run on nothing but the lost, each with the reason; `answers`: exits may answer."""
         if not lost and None not in links.values():
             return {}
         down = frozenset([pair for pair, now in links.items() if now is None])
-        known = self._nowhere.get((graphs, lost, down))
+        known = self._nowhere.get((graphs, lost, down, answers))
         if known is None:
             planner = self._planner
             up = self._linked - down if planner.plans_ahead else None
-            found = nowhere(planner.merged, planner.modes, graphs, lost, up, self._closed_alone)
+            closing = self._closing if answers else _nothing
             if len(self._nowhere) >= MOST_ALONE:
                 self._nowhere.clear()
-            known = self._nowhere[graphs, lost, down] = found if len(found) < len(graphs) else {}
+            known = nowhere(planner.merged, planner.modes, graphs, lost, up, closing)
+            self._nowhere[graphs, lost, down, answers] = known
         return known
 
-    def _closed_alone(self, graph: str) -> tuple[str, ...]:
-        """The gates that may be closed for a graph by itself, as an exit answers."""
-        return self._exits.closing((graph,), self._exits.early((graph,)))
+    def _closing(self, graphs: tuple[str, ...]) -> tuple[str, ...]:
+        """The gates that may be closed in a frame of these graphs, as exits answer."""
+        return self._exits.closing(graphs, self._exits.early(graphs))
 
     def turns_us(self, graphs: tuple[str, ...], plan: Plan) -> dict[str, tuple[int, bool]]:
         """Of a frame by itself, by stage, when it waits for servers no longer, and whether it is on one itself."""
@@ -339,7 +373,9 @@ class Placer:
             window = None
             if horizon is not None:
                 here = now.conditions(graphs, links, without, gone, kept, aside) if left else conditions
-                window = horizon.found(here, now.awake_until_us, left, in_flight, release_us, chances)
+                # One that can run nowhere would leave the window without an answer; no exit answers there.
+                out = self._without(self._all, without, links, answers=False)
+                window = horizon.found(here, now.awake_until_us, left, in_flight, release_us, chances, out)
             asked.append((conditions, window))
             if memory.over_us is not None:
                 later = alone.after(memory.over_us, self._lanes)
@@ -360,6 +396,10 @@ class Placer:
     def _gone(self, without: Collection[str]) -> tuple[str, ...]:
         """The processors among these, in their order."""
         return tuple([name for name in self._processors if name in without])
+
+
+def _nothing(_graphs: tuple[str, ...]) -> tuple[str, ...]:
+    return ()
 
 
 def _ends_us(placed: Placed) -> Mapping[str, int]:
