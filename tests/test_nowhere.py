@@ -23,7 +23,7 @@ from leo_runtime.frame.conditions import Conditions
 from leo_runtime.frame.ledger import run_ledger
 from leo_runtime.frame.lower import frame_problem, merge, price
 from leo_runtime.frame.nowhere import nowhere
-from leo_runtime.frame.records import FrameResult
+from leo_runtime.frame.records import FrameResult, reason_of
 from leo_runtime.replay.failures import Failures
 from leo_runtime.replay.frame_facts import whys_failed
 from leo_runtime.replay.log_reader import read_log
@@ -270,6 +270,12 @@ def test_who_is_shed_and_who_cannot_run_are_told_apart() -> None:
     assert all("light" in result.shed and list(result.unplaced) == ["far"] for result in found[6:8])
     assert runtime.shed == {"far": 0, "near": 0, "light": 10}
     assert all(len(result.graphs) == 3 for result in found)
+    teller = Teller(merge(workload_of(*graphs)), ())
+    shed = "shed: `light` made room for what weighs more"
+    for result in found[5:8]:
+        assert {one.graph: one.reason for one in teller.answers(result, 0) if one.outcome == "shed"} == {"light": shed}
+        assert reason_of(result, "light") == shed
+    assert found[6].reason == f"`far` cannot run: {GONE}; {shed}"
 
 
 def test_of_a_batch_the_others_run() -> None:

@@ -11,6 +11,7 @@ from leo_runtime.daemon.decisions import Decision, DecisionConfig
 from leo_runtime.documents.workload import TaskGraph
 from leo_runtime.errors import InputError, did_you_mean
 from leo_runtime.frame.lower import MergedWorkload
+from leo_runtime.frame.records import reason_of
 from leo_runtime.frame.running_ledger import observed
 from leo_runtime.operators.outputs import flat
 
@@ -90,7 +91,7 @@ class Teller:
             energy_nj=nj,
             frame=result.frame,
             gap_us=one.gap_us,
-            reason=result.unplaced.get(one.graph, result.reason) if one.outcome == "failed" else "",
+            reason=reason_of(result, one.graph) if one.outcome == "failed" else "",
         )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import field, replace
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, Protocol
 
 from leo_runtime.frozen import dataclass
 
@@ -235,12 +235,39 @@ class FrameResult:
     def reason(self) -> str:
         """Why a graph of it failed: it was not placed, or else the first stage that failed says so. Empty if none.
 
-        Of a graph that alone could not be placed `unplaced` has its own.
+        Of one graph `reason_of` says it.
         """
         if all(graph.outcome != "failed" for graph in self.graphs):
             return ""
         failed = next((run.error for run in self.stages if run.outcome == "failed"), "")
-        return self.placement.reason or failed or "; ".join(self.unplaced.values()) or shed_reason(self.shed)
+        left_out = [*self.unplaced.values(), *([shed_reason(self.shed)] if self.shed else ())]
+        return self.placement.reason or failed or "; ".join(left_out)
+
+
+class Told(Protocol):
+    """A frame, or what a log has of it."""
+
+    @property
+    def shed(self) -> tuple[str, ...]:
+        """The graphs that were left out for what weighs more."""
+        ...
+
+    @property
+    def unplaced(self) -> Mapping[str, str]:
+        """The graphs that could run on nothing that was left, each with the reason."""
+        ...
+
+    @property
+    def reason(self) -> str:
+        """Why a graph failed."""
+        ...
+
+
+def reason_of(frame: Told, graph: str) -> str:
+    """Why this graph of a frame failed: who was left out has a reason of its own, whatever became of the others."""
+    if graph in frame.shed:
+        return shed_reason(frame.shed)
+    return frame.unplaced.get(graph, frame.reason)
 
 
 def shed_reason(graphs: Collection[str]) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from leo_runtime.errors import InputError, did_you_mean
+from leo_runtime.frame.records import reason_of
 from leo_runtime.replay.log_lines import FrameLine, RunLine, RunLine1
 from leo_runtime.replay.log_reader import Question, RunLog, frame_entries
 from leo_runtime.replay.tally import Tally
@@ -196,8 +197,8 @@ def whys_failed(frame: FrameLine) -> list[str]:
     failed = [seen.graph for seen in frame.graphs if seen.outcome == "failed"]
     if not failed:
         return []
-    why = frame.reason or next((run.error for run in frame.stages if run.error), "no reason is given")
-    return [frame.unplaced.get(graph, why) for graph in failed]
+    error = next((run.error for run in frame.stages if run.error), "no reason is given")
+    return [reason_of(frame, graph) or error for graph in failed]
 
 
 def _count_loads(frame: FrameLine, loaded: dict[tuple[str, str], Loaded]) -> None:

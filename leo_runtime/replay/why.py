@@ -24,7 +24,7 @@ from leo_runtime.documents.hardware import Hardware
 from leo_runtime.documents.window import WindowPlacement
 from leo_runtime.errors import LeoError
 from leo_runtime.frame.lower import MergedWorkload, merge
-from leo_runtime.frame.records import shed_reason
+from leo_runtime.frame.records import reason_of
 from leo_runtime.replay.log_lines import FrameLine, GraphLine, LoadLine, RunLine, StageLine, TransferLine
 from leo_runtime.replay.log_reader import Question, RunLog
 
@@ -227,9 +227,8 @@ def _why(log: RunLog, frame: FrameLine, seen: GraphLine, walk: _Walk) -> Why:
         reason = frame.reason or (last.error if last is not None else "")
         if last is not None and last.outcome == "failed" and last.error:
             reason = last.error
-        if seen.graph in frame.shed:
-            reason = shed_reason(frame.shed)
-        reason = frame.unplaced.get(seen.graph, reason)
+        if seen.graph in frame.shed or seen.graph in frame.unplaced:
+            reason = reason_of(frame, seen.graph)
     return Why(
         seen.graph,
         seen.number,

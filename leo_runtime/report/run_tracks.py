@@ -6,7 +6,14 @@ from collections import deque
 from collections.abc import Iterable, Sequence
 
 from leo_runtime.frame.entries import Entry
-from leo_runtime.frame.records import FrameResult, GraphResult, LoadObservation, StageObservation, TransferObservation
+from leo_runtime.frame.records import (
+    FrameResult,
+    GraphResult,
+    LoadObservation,
+    StageObservation,
+    TransferObservation,
+    reason_of,
+)
 from leo_runtime.replay.replay import Replay
 from leo_runtime.report.flows import Flows, GateDecisions, readers_of
 from leo_runtime.report.packets import Form, Packets, Row
@@ -151,7 +158,7 @@ class RunTracks:
         if ended.waits_given_up:
             told, numbers = (*told, ended.waits_given_up), (*numbers, "waits given up")
         texts: tuple[tuple[str, str], ...] = (("outcome", result.outcome),)
-        if reason := ended.unplaced.get(result.graph, ended.reason) if result.outcome == "failed" else "":
+        if reason := reason_of(ended, result.graph) if result.outcome == "failed" else "":
             texts = (*texts, ("reason", reason))
         form = packets.form(track, "", category, numbers, texts, keep=not reason)
         packets.slice(form, result.release_us, result.end_us, frame, told, name=name)
