@@ -15,13 +15,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from leo_backends.remote.answers import unavailable
+from leo_backends.remote.answers import Answer, unavailable
 from leo_backends.remote.backend import RemoteKernel, _Input
 from leo_backends.remote.calls import Call
+from leo_backends.remote.http_answer import Incoming
 from leo_backends.remote.options import RemoteOptions, place_of
-from leo_backends.remote.pool import Pool
+from leo_backends.remote.pool import HERE_US, Pool, _FailedError
 from leo_runtime.backend import Abandonable, Backend, TimedKernel, registry
 from leo_runtime.backend.open_inference import Tensor, answer_message
+from leo_runtime.clock import WallClock
 from leo_runtime.documents.binding import BoundStage
 from leo_runtime.documents.hardware import Processor
 from leo_runtime.documents.workload import Workload
@@ -544,6 +546,38 @@ def test_a_server_that_is_silent_is_unavailable() -> None:
         with pytest.raises(DeviceUnavailableError, match="was silent for too long"):
             remote(url, timeout_s=0.05)
         ended.set()
+
+
+def test_who_takes_no_more_until_the_time_is_over_is_not_listened_to_for_longer(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """But for what has been said already."""
+    times, heard_until_us = iter((0,)), []
+
+    class Ended(WallClock):
+        def now_us(self) -> int:
+            return next(times, 50_000)
+
+    class Heard(Incoming):
+        def __init__(self, connection: socket.socket, clock: WallClock, until_us: int) -> None:
+            super().__init__(connection, clock, until_us)
+            heard_until_us.append(until_us)
+
+    monkeypatch.setattr("leo_backends.remote.pool.Incoming", Heard)
+    here, there = socket.socketpair()
+    with here, there, closing(Pool(place_of(RemoteOptions(url="http://there"), "cloud"), Ended())) as pool:
+
+        def exchange() -> Answer:
+            return pool._exchange(here, "POST", "/", (bytes(8 << 20),), {}, 1_000, 50_000)
+
+        with pytest.raises(_FailedError) as failed:
+            exchange()
+        assert isinstance(failed.value.cause, TimeoutError) and not failed.value.was_sent
+        assert heard_until_us == [50_000 + HERE_US]
+        there.sendall(b"HTTP/1.1 413 Too Large\r\nContent-Length: 2\r\n\r\n{}")
+        times = iter((0,))
+        answer = exchange()
+        assert answer.status == 413 and answer.closes
 
 
 def test_a_connection_that_does_not_come_about_is_given_up() -> None:

@@ -29,8 +29,9 @@ from leo_runtime.errors import KernelError
 MOST_IDLE = 16
 NEXT_ADDRESS_S = 0.25
 """How long an address is waited for before the next one of a name is tried as well (RFC 8305)."""
-LAST_WORDS_S = 0.2
-"""How long a server that takes no more of a request is listened to."""
+LAST_WORDS_US, HERE_US = 200_000, 1_000
+"""How long a server that takes no more of a request is listened to, while there is time left; and without, since its
+answer may be here already."""
 
 
 class Pool:
@@ -227,9 +228,10 @@ class Pool:
             connection.sendall(b"".join((self._head(method, path, headers, parts, left_us), *parts)))
         except OSError as error:
             with suppress(OSError, http.client.HTTPException, KernelError):  # It may have said why it takes no more.
-                until_us = self._clock.now_us() + round(LAST_WORDS_S * 1e6)
+                now_us = self._clock.now_us()
+                last_us = now_us + min(LAST_WORDS_US, max(HERE_US, until_us - now_us))
                 # To this server the next request would be the rest of this one.
-                return replace(received(until_us), closes=True)
+                return replace(received(last_us), closes=True)
             raise _FailedError(error, was_sent=False) from None
         try:
             return received(until_us)
