@@ -287,6 +287,23 @@ def test_a_file_without_an_end_holds_no_token() -> None:
         TokenFile(Path("/dev/zero"))
 
 
+def test_numbers_that_are_larger_than_what_they_come_as_are_refused(workload: Workload) -> None:
+    """Else those that wait would hold many times as much as is taken."""
+
+    def asked(datatype: str, shape: int, more: dict[str, Any]) -> bytes:
+        said = {"name": "input_0", "datatype": datatype, "shape": [shape], **more}
+        return json.dumps({"inputs": [said]}).encode()
+
+    with serving(workload, max_bytes=4_000) as one:
+        for shape, is_taken in ((1_000, True), (1_001, False)):
+            text = asked("UINT8", shape, {"parameters": {"binary_data_size": shape, "leo_samples": True}})
+            headers = {JSON_LENGTH: str(len(text))}
+            for path, status in (("/v2/models/level/infer", 400), ("/v2/kept", 200)):  # No stage takes so many.
+                assert ask(one, "POST", path, text + bytes(shape), headers)[0] == (status if is_taken else 413)
+        text = asked("FP64", 501, {"data": [0] * 501})
+        assert ask(one, "POST", "/v2/models/level/infer", text)[0] == 413
+
+
 def test_what_is_larger_than_said_is_refused_before_it_is_read(workload: Workload) -> None:
     with serving(workload, max_bytes=1_000) as one:
         head = b"POST /v2/models/level/infer HTTP/1.1\r\nContent-Length: 1000000000000\r\n\r\n"

@@ -12,10 +12,14 @@ LEAST_BODY_BYTES = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What a server takes at most. It holds `kept_bytes` at most, and `max_bytes` times `workers` and `waiting`."""
+    """What a server takes at most.
+
+    It holds `kept_bytes` at most, and `max_bytes` times `workers` and `waiting`: twice that where the numbers do not
+    come as they are, but as text or as samples.
+    """
 
     max_bytes: int = LEAST_BODY_BYTES
-    """Of a request's body; what is larger is refused before it is read."""
+    """Of a request's body, and of the numbers in it; a larger body is refused before it is read."""
     workers: int = max(1, os.cpu_count() or 1)
     """How many stages run at once."""
     waiting: int = 16

@@ -262,9 +262,21 @@ class Service:
             finally:
                 self.counts.begun(-1)
 
+    def _asked(self, body: bytes, json_length: int | None) -> Request:
+        """What a body says. Raises `InputError`, and `RefusedError` where its numbers take more than is taken.
+
+        As text, or as samples, they came in a quarter of the bytes that are held while it waits.
+        """
+        asked = read_request(body, json_length)
+        size = sum([tensor.array.nbytes for tensor in asked.inputs if isinstance(tensor, Tensor)])
+        if size > self.limits.max_bytes:
+            most = self.limits.max_bytes
+            raise RefusedError(413, "size", f"numbers of {size} bytes are more than {most}, which is all that is taken")
+        return asked
+
     def _keep(self, body: bytes, json_length: int | None) -> Reply:
         """Tensors are to be kept, each by its name, and others to be forgotten."""
-        asked = read_request(body, json_length)
+        asked = self._asked(body, json_length)
         self.kept.forget(asked.forget)
         arrays: dict[str, np.ndarray] = {}
         for tensor in asked.inputs:
@@ -355,7 +367,7 @@ class Service:
     def _run(
         self, model: Served, body: bytes, json_length: int | None, until_us: int, is_gone: Callable[[], bool]
     ) -> Reply:
-        asked = read_request(body, json_length)
+        asked = self._asked(body, json_length)
         self.kept.forget(asked.forget)
         for tensor in asked.inputs:  # What is not there is said at once: nobody needs to wait for a turn for that.
             self._whole(tensor)
