@@ -640,10 +640,15 @@ def test_random_bytes_are_answered_or_hung_up_on(workload: Workload) -> None:
 
 
 def test_who_sends_byte_by_byte_is_hung_up_on(workload: Workload) -> None:
-    with serving(workload, patience_s=0.1, connections=2, look_s=0.01) as one:
+    with serving(workload, connections=2, look_s=0.01) as one:
+        one.server._clock = clock = VirtualClock()
         slow = [socket.create_connection(one.address, PATIENCE_S) for _ in range(2)]
+        until(lambda: [c.idle_since_us for c in one.server._connections] == [0, 0])
+        clock.wait_until_us(1_000_000)
         slow[0].sendall(b"GET /v2 HT")
         slow[1].sendall(b"POST /v2/models/level/infer HTTP/1.1\r\nContent-Length: 100\r\n\r\n{")
+        until(lambda: [c.until_us for c in one.server._connections] == [11_000_000] * 2)
+        clock.wait_until_us(11_000_000)
         assert [own.recv(1) for own in slow] == [b"", b""]
         for own in slow:
             own.close()
