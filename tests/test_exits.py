@@ -203,6 +203,20 @@ def test_the_last_of_several_answers() -> None:
     assert answers([result]) == [("done", "likely", DEADLINE_US)]
 
 
+def test_the_exit_answers_where_a_gate_hangs_on_the_gate_that_is_closed() -> None:
+    """Of what is left out the inner gate is a part: it is no more asked than what waits for it."""
+    graph = ears()
+    sure = graph.stage("sure", "cost", "net", gate="unsure", chance_ppm=500_000, output_bytes=1)
+    graph.stage("more", "cost", "net", gate=sure, output_bytes=4)
+    known = costs()
+    known["costs"] += [{**known["costs"][-1], "stage": stage} for stage in ("sure", "more")]
+    with Runtime.simulated(workload(graph), hardware(), type(profile()).from_dict(known), compute=False) as runtime:
+        runtime.lose("cloud")
+        runtime.submit(PERIOD_US, {})
+        (result,) = runtime.drain()
+    assert answers([result]) == [("done", "likely", 2600)], result.reason
+
+
 def test_a_stage_that_another_graph_waits_for_goes_on() -> None:
     other = ears().build()
     text = other.model_dump(mode="json", exclude_defaults=True)

@@ -199,7 +199,7 @@ def _removed(asked: Asked, records: Mapping[str, StageRecord]) -> dict[str, int]
     """
     removed: dict[str, int] = {}
     for stage in asked.in_order:
-        gate = None if stage.gate is None else records[stage.gate]
+        gate = None if stage.gate is None else records.get(stage.gate)
         if stage.name not in records:
             continue
         absent = [removed[name] for name in stage.inputs if name in removed]
