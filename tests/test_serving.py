@@ -265,6 +265,31 @@ def test_no_change_of_a_token_file_is_missed(tmp_path: Path) -> None:
     assert asked_for() == "e" * 32
 
 
+def test_no_token_is_asked_for_that_was_replaced_before(tmp_path: Path) -> None:
+    """Whoever else reads the new one meanwhile."""
+    path, new = tmp_path / "token", tmp_path / "new"
+    path.write_text(f"{0:032}")
+    asked_for, written, older = TokenFile(path), [0], list[tuple[int, int]]()
+
+    def ask_on() -> None:
+        while written[-1] < 60:
+            least = written[-1]
+            found = int(asked_for())
+            if found < least:
+                older.append((found, least))
+
+    readers = [threading.Thread(target=ask_on) for _ in range(3)]
+    for reader in readers:
+        reader.start()
+    for number in range(1, 61):
+        new.write_text(f"{number:032}")
+        new.replace(path)
+        written.append(number)
+    for reader in readers:
+        reader.join()
+    assert not older and int(asked_for()) == 60
+
+
 def test_a_token_that_comes_by_a_pipe_is_read_once(tmp_path: Path) -> None:
     reads, writes = os.pipe()
     os.write(writes, b"a" * 32 + b"\n")
