@@ -11,7 +11,8 @@ settings.register_profile("unhurried", deadline=None)
 settings.load_profile("unhurried")
 
 SHARE = int(os.environ.get("LEO_TEST_SHARE", "1"))
-"""Of examples that are drawn, one of so many: for code that has passed with all of them, among other packages."""
+"""Of examples that are drawn, one of so many: for code that has passed with all of them, among other packages. Where it
+is more than one, tests marked `once` are left out."""
 PASSED = Path(os.environ.get("LEO_TEST_PASSED", os.devnull)).absolute()
 """A file with the names of tests that passed among other packages: they are left out, and those that pass are added."""
 
@@ -32,7 +33,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def _is_in_share(item: pytest.Item) -> bool:
-    """Whether, of a parameter whose every value does for the others, it has one of the share."""
+    """Whether, of a parameter whose every value does for the others, it has one of the share; `once` is not of any."""
+    if SHARE > 1 and item.get_closest_marker("once"):
+        return False
     called = getattr(item, "callspec", None)
     return called is None or not any(called.indices.get(name, 0) % SHARE for name in ("seed", "part"))
 

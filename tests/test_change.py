@@ -713,6 +713,7 @@ def test_frames_of_threads_that_feed_in_real_time_are_neither_lost_nor_repeated(
 # Memory.
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("live", [False, True], ids=["virtual", "live"])
 def test_two_hundred_changes_leave_nothing_behind(live: bool) -> None:
     given = backends()

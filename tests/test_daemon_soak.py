@@ -10,6 +10,7 @@ from soak import KINDS, Heard, Soak, growth, tenths
 SHORT = ("a kernel crashes", "a kernel gives nan", "a device vanishes", "the disk is full", "the config is read again")
 
 
+@pytest.mark.once
 def test_every_frame_has_one_outcome_whatever_goes_wrong() -> None:
     with tempfile.TemporaryDirectory(prefix="leo-soak-") as folder:
         soak = Soak(Path(folder), seed=2)

@@ -17,6 +17,7 @@ def test_every_frame_ends_once_and_in_time_again_within_a_second(seed: int, feed
     assert run.judge.outcomes["done"] > 10 * run.judge.outcomes["failed"]
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("kind", [kind.name for kind in KINDS])
 def test_one_fault_alone(kind: str) -> None:
     run = Run(0, [kind], feeds=kind not in ("links are down", "a burst of frames"))

@@ -251,6 +251,7 @@ def test_every_graph_starts_when_its_own_windows_are_full() -> None:
 # Faults, each with what comes of it (docs/embedding.md).
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("ppm", [-10_000, -50, 50, 10_000])
 def test_a_device_at_a_rate_of_its_own_is_followed_for_an_hour(ppm: int) -> None:
     """Windows stay the same number of samples apart, and releases are as new as the samples."""

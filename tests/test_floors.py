@@ -2,10 +2,12 @@
 
 import ast
 from collections.abc import Iterator, Mapping
+from functools import cache
 from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.once
 ROOT = Path(__file__).parent.parent
 FLOORS: tuple[tuple[str, ...], ...] = (
     ("errors", "terminal", "clock"),
@@ -72,19 +74,22 @@ def public_names(source: str) -> dict[str, str]:
 PUBLIC = public_names(MODULES["leo_runtime"].read_text())
 
 
-def imported(source: str) -> Iterator[str]:
+@cache
+def imported(source: str) -> tuple[str, ...]:
     """The modules that a file imports, also inside functions; of a name, the module it is from."""
+    found: list[str] = []
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
+            found += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, "a relative import hides where it goes"
             for alias in node.names:
                 name = f"{node.module}.{alias.name}"
                 if node.module == "leo_runtime" and alias.name in PUBLIC:
-                    yield PUBLIC[alias.name]
+                    found.append(PUBLIC[alias.name])
                 else:
-                    yield name if name in MODULES else str(node.module)
+                    found.append(name if name in MODULES else str(node.module))
+    return tuple(found)
 
 
 def named(source: str) -> Iterator[str]:

@@ -25,6 +25,7 @@ def test_what_holds_itself_is_found() -> None:
     assert found == ["KernelError", "a call of holds", "traceback"]
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("live", [False, True], ids=["virtual", "live"])
 @pytest.mark.parametrize("error", [None, KernelError, ValueError, SystemExit, DeviceUnavailableError])
 def test_frames_leave_nothing(live: bool, error: type[BaseException] | None) -> None:

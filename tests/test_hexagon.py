@@ -65,6 +65,7 @@ def test_the_path_of_the_process_is_what_is_searched(tmp_path: Path, monkeypatch
         HexagonMachine()
 
 
+@pytest.mark.once
 @needs_tools
 def test_a_program_is_built_once_and_leaves_nothing_else_behind(tmp_path: Path) -> None:
     tools = find_toolchain()

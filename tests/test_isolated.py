@@ -648,6 +648,7 @@ def test_closing_ends_what_hangs(cpu: CpuBackend, tmp_path: Path) -> None:
     assert isinstance(outcome[0], KernelError)
 
 
+@pytest.mark.once
 @LINUX
 def test_ten_thousand_calls_and_eight_ends_leave_nothing(tmp_path: Path) -> None:
     shared = set(Path("/dev/shm").iterdir())

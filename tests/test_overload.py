@@ -95,6 +95,7 @@ CASES = {
 }
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("way", WAYS, ids=str)
 @pytest.mark.parametrize("case", CASES)
 def test_the_weightiest_answers_as_if_it_were_alone(case: str, way: dict[str, int]) -> None:

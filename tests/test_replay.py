@@ -209,6 +209,7 @@ def test_frames_that_are_skipped_for_others_are_logged_as_unplaced(folder):
     assert not any(line["status"] == "infeasible" for line in lines)
 
 
+@pytest.mark.once
 def test_a_log_does_not_depend_on_the_order_of_hashes(folder):
     code = (
         "import sys, recorded; from pathlib import Path; from test_replay import write_log;"

@@ -102,6 +102,7 @@ OPTIONS = {
 }
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("options", OPTIONS.values(), ids=list(OPTIONS))
 def test_a_log_cut_anywhere_is_continued_to_the_same_bytes(
     capsys: pytest.CaptureFixture[str], options: tuple[str, ...]
@@ -219,6 +220,7 @@ def loudest(features: np.ndarray) -> np.ndarray:
 """
 
 
+@pytest.mark.once
 def test_a_killed_process_goes_on_also_after_two_kills(folder: Path) -> None:
     (folder / "dying.py").write_text(DYING, encoding="utf-8")
     decide_by("dying:loudest")

@@ -82,6 +82,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
 }
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("options", OPTIONS.values(), ids=list(OPTIONS))
 def test_it_goes_on_after_the_last_frame_and_still_sums(tmp_path: Path, options: dict[str, Any]) -> None:
     log = tmp_path / "log.jsonl"
@@ -199,6 +200,7 @@ def test_a_damaged_log_is_continued_or_refused_in_words(tmp_path: Path, seed: in
             assert str(error)
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("told", ["add", "settle"])
 @pytest.mark.parametrize("after", [0, 3, 7])
 def test_a_run_that_is_interrupted_as_it_tells_of_a_frame_can_go_on(

@@ -46,6 +46,7 @@ def test_a_device_that_is_exact_is_shown_exactly() -> None:
     assert (device.clock.drift_ppm, device.clock.measured_hz, device.clock.stalls) == (0, RATE_HZ, 0)
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("ppm", [-10_000, -50, 50, 10_000])
 def test_drift_is_learned_and_followed_for_an_hour_through_jitter(ppm: int) -> None:
     device = Device(ppm, jitter_us=20_000)
@@ -207,6 +208,7 @@ def test_times_since_1970_are_as_exact() -> None:
         assert clock.ahead_us(number + count * CHUNK) == 0
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("ppm", [-10_000, -50, 50, 10_000])
 def test_times_counted_in_samples_are_not_late_for_ever(ppm: int) -> None:
     """The device's clock is its samples: by it nothing is ever late."""

@@ -160,6 +160,7 @@ def test_only_what_is_missing_is_run(tmp_path: Path) -> None:
     assert len(run(path, counted)[0]) == 8 and asked[2] == [0, 2, 4, 6]
 
 
+@pytest.mark.once
 def test_after_everything_was_killed_the_rest_is_run(tmp_path: Path) -> None:
     path = with_policies(tmp_path, "greedy", "mine:ends_all")
     whole, _ = run(path, workers.run_here, "whole")

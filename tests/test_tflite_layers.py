@@ -259,6 +259,7 @@ def test_what_cannot_be_taken_apart_is_refused_by_name(name: str, why: str) -> N
     assert "whole, on the CPU" in refused.value.hint
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("name", [*GRAPHS])
 def test_flipped_bytes_are_refused_or_read_and_nothing_else(name: str) -> None:
     """Each is refused with its name, or is a graph that can be cut and written; in bounded memory."""

@@ -67,6 +67,7 @@ def runtime_of(kind: str, **options: Any) -> Runtime:
     return made(workload(graph()), bench(), profile(), solver="cpu-only", backends=fake_backends(), **options)
 
 
+@pytest.mark.once
 @pytest.mark.parametrize(
     ("kind", "frames", "max_in_flight"),
     [("virtual", 350, 10_000), ("virtual", 350, 16), ("real", 350, 10_000), ("real", 1000, 16)],

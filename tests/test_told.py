@@ -220,6 +220,7 @@ def simple_replay(frames: int, sinks: Sequence[Any]) -> Replay:
         return replay(runtime, recording(frames), span, policy="exact", time="virtual", sinks=sinks)
 
 
+@pytest.mark.once
 def test_no_frame_is_kept_by_a_replay_and_its_summary_does_not_grow() -> None:
     class Alive(Told):
         """Counts what is there of frames that have ended, every tenth of the run."""

@@ -36,6 +36,7 @@ def drawn_choice(rng: Random, window: Window) -> Choice:
     )
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("problem", DRAWN, ids=lambda problem: problem.name)
 def test_whatever_is_chosen_is_valid_and_costs_what_it_says(problem: WindowProblem) -> None:
     window = Window(problem)

@@ -236,6 +236,7 @@ def test_a_limit_leaves_proved_bounds() -> None:
     assert "exhaustive" in error.value.hint
 
 
+@pytest.mark.once
 @pytest.mark.skipif(not COMPILED, reason="only compiled numbers overflow")
 def test_what_never_starts_costs_no_less_than_nothing() -> None:
     """A span that ended at the end of all times had a negative cost, and was proved the best."""
