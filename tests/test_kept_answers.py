@@ -19,7 +19,7 @@ def test_what_was_asked_for_longest_ago_is_forgotten() -> None:
         question = rng.randrange(8)
         one = had.get(question)
         if one is not None and one.is_kept:
-            kept.ask(one)
+            one.ask()
         else:
             one = kept.get(question)
         if one is None:

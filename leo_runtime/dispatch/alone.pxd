@@ -14,6 +14,8 @@ cdef class AlonePlan:
     cdef readonly Py_ssize_t lanes
     cdef readonly tuple lasts_us
 
+    @cython.locals(at=Py_ssize_t)
+    cpdef list noisy_us(self, noise, frame)
     @cython.locals(
         free_us=list, starts_us=list, ends_us=list, there_us=list, sleeping=list, woken=dict, waits=tuple,
         at=Py_ssize_t, lane=Py_ssize_t, used=Py_ssize_t, before=Py_ssize_t,

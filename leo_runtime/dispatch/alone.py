@@ -9,12 +9,13 @@ it to what the dispatcher does with the same frames.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 from leo_runtime.dispatch.limits import Limits
 from leo_runtime.dispatch.plan import Plan, PlannedSend, PlannedSpan, PlannedStage
 from leo_runtime.documents.problem import Link
 from leo_runtime.frozen import dataclass
+from leo_runtime.values import whole
 
 Woken = tuple[str, int]
 """A resource that is woken, and when that begins."""
@@ -94,6 +95,13 @@ class AlonePlan:
         self.lanes = lanes
         self.lasts_us = lasts_us
         """How long each piece is planned to take."""
+
+    def noisy_us(self, noise: Callable[[int, str, str, int], int], frame: int) -> list[int]:
+        """How long each piece of work of a frame lasts by a noise as `Simulator` takes it."""
+        lasts_us = list(self.lasts_us)
+        for at, name, resource, planned_us in self.runs:
+            lasts_us[at] = whole(noise(frame, name, resource, planned_us), "noise")
+        return lasts_us
 
     def times(self, release_us: int, lasts_us: Sequence[int], asleep: Collection[str]) -> AloneTimes | None:
         """When all happens if the pieces of work last so long.

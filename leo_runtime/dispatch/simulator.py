@@ -287,12 +287,7 @@ class Simulator:
         """
         if self._aside:
             return None
-        lasts_us: Sequence[int] = plan.lasts_us
-        noise = self._noise
-        if noise is not None:
-            lasts_us = list(lasts_us)
-            for at, name, resource, planned_us in plan.runs:
-                lasts_us[at] = whole(noise(frame, name, resource, planned_us), "noise")
+        lasts_us = plan.lasts_us if self._noise is None else plan.noisy_us(self._noise, frame)
         limits = self.dispatcher.limits
         if limits is not None and not plan.noted(limits, lasts_us):
             limits = None  # As mostly: they have nothing to say.

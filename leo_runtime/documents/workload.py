@@ -180,7 +180,11 @@ class TaskGraph(Value):
 
     def releases_us(self, until_us: int, seed: int = 0) -> Iterator[int]:
         """Whenever it runs, up to and at that time; what its trigger draws goes by the seed."""
-        periodic_us = takewhile(lambda at_us: at_us <= until_us, map(self.release_us, count()))
+        periodic_us: Iterator[int]
+        if self.rate_hz is None:
+            periodic_us = iter(range(self.offset_us, until_us + 1, self.period_us))
+        else:
+            periodic_us = takewhile(lambda at_us: at_us <= until_us, map(self.release_us, count()))
         if not self.trigger.is_drawn:
             return periodic_us
         return self.trigger.releases_us(self.name, periodic_us, until_us, seed)

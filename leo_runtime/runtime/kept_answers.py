@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterator
+from itertools import count
 from typing import Generic, TypeVar
 
 _Question = TypeVar("_Question", bound=Hashable)
@@ -12,14 +13,20 @@ _Answer = TypeVar("_Answer")
 class KeptAnswer(Generic[_Answer]):
     """One of them."""
 
-    __slots__ = ("answer", "asked", "is_kept")
+    __slots__ = ("_turns", "answer", "asked", "is_kept")
 
-    def __init__(self, answer: _Answer, asked: int) -> None:
+    def __init__(self, answer: _Answer, turns: Iterator[int]) -> None:
+        """It is asked for as it is kept, in the next of these turns."""
         self.answer = answer
-        self.asked = asked
+        self.asked = next(turns)
         """In which turn it was asked for last."""
         self.is_kept = True
         """Whether it is not forgotten: who has it need not look for it again."""
+        self._turns = turns
+
+    def ask(self) -> None:
+        """Ask for it once more, as who has it."""
+        self.asked = next(self._turns)
 
 
 class KeptAnswers(Generic[_Question, _Answer]):
@@ -28,7 +35,7 @@ class KeptAnswers(Generic[_Question, _Answer]):
     def __init__(self) -> None:
         """There is none yet."""
         self._known: dict[_Question, KeptAnswer[_Answer]] = {}
-        self._turn = 0
+        self._turns = count()
 
     def __len__(self) -> int:
         """How many there are."""
@@ -42,13 +49,8 @@ class KeptAnswers(Generic[_Question, _Answer]):
         """The answer to a question, which is then asked for; None where it is not kept."""
         known = self._known.get(question)
         if known is not None:
-            self.ask(known)
+            known.ask()
         return known
-
-    def ask(self, known: KeptAnswer[_Answer]) -> None:
-        """It is asked for once more, by who has it."""
-        self._turn += 1
-        known.asked = self._turn
 
     def keep(self, question: _Question, answer: _Answer, most: int) -> None:
         """Keep an answer, and so no more than so many."""
@@ -70,8 +72,7 @@ class KeptAnswers(Generic[_Question, _Answer]):
     def _put(self, question: _Question, answer: _Answer) -> None:
         if question in self._known:
             self._forget(question)
-        self._turn += 1
-        self._known[question] = KeptAnswer(answer, self._turn)
+        self._known[question] = KeptAnswer(answer, self._turns)
 
     def _forget(self, question: _Question) -> None:
         self._known.pop(question).is_kept = False

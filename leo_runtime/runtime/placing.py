@@ -238,10 +238,6 @@ class Placer:
         conditions = self._alone.get((graphs, asleep))
         return None if conditions is None else self._planner.kept(conditions)
 
-    def ask_again(self, known: KeptAnswer[Planned | Placement]) -> None:
-        """What it has answered is the answer for another frame."""
-        self._planner.ask_again(known)
-
     def place_alone(
         self,
         dispatcher: Dispatcher,

@@ -210,17 +210,13 @@ class Planner:
         return planned
 
     def kept(self, conditions: Conditions) -> KeptAnswer[Planned | Placement] | None:
-        """The answer to the question of a frame that is kept, for who then need not `plan` to ask again (`ask_again`).
+        """The answer to the question of a frame that is kept, for who asks it again instead of `plan`.
 
         None where there is none yet, and where something is to be learned of each that asks.
         """
         if self._solver.replanner is not None or self._solver.policy is not None or self.asks_always:
             return None
         return self._plans.get((conditions, 1, None))
-
-    def ask_again(self, known: KeptAnswer[Planned | Placement]) -> None:
-        """An answer that is kept is given once more."""
-        self._plans.ask(known)
 
     def _open(self, conditions: Conditions, policy: EventPolicy, alone: bool) -> Planned | Placement:
         """The plan of a frame about which is decided as it runs. Who is busy or asleep is seen then."""

@@ -109,7 +109,7 @@ class StraightPlans:
         known = self._again.get((names, asleep))
         if known is None or not known[0].is_kept:
             return None
-        self._deployment.placer.ask_again(known[0])
+        known[0].ask()
         return known[1]
 
     def remember(self, names: tuple[str, ...], asleep: tuple[str, ...], planned: Planned, plan: StraightPlan) -> None:
