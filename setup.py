@@ -1,4 +1,4 @@
-"""Finds the packages, and builds what is compiled of solver and dispatcher where there are Cython and a C compiler.
+"""Finds the packages, and builds what is compiled where there are Cython and a C compiler.
 
 All else is in pyproject.toml.
 """
