@@ -80,6 +80,11 @@ def test_a_busy_lane_binds() -> None:
     assert alternative.binds == ("deadline", "lane")
 
 
+def test_more_lanes_than_anybody_could_list_do_not_bind() -> None:
+    many = [{"name": "dsp"}, {"name": "cpu", "lanes": 10**15}]
+    assert other(frame(resources=many)) == other(frame())
+
+
 def test_a_link_binds_and_is_waited_for() -> None:
     sense = {"name": "sense", "modes": [{"resource": "dsp", "duration_us": 7, "energy_nj": 1, "output_bytes": 3}]}
     stages = [sense, {"name": "model", "inputs": ["sense"], "modes": [SLOW, FAST | {"energy_nj": 9}]}]

@@ -260,6 +260,8 @@ def _with_free_lanes(problem: AnyProblem, name: str) -> AnyProblem:
     """So many lanes, free at once, that nothing waits for one on that resource."""
 
     def free(resource: Resource) -> dict[str, object]:
+        if resource.lanes >= len(problem.stages) and not any(resource.ready_us):
+            return {}  # It has them already, or more than anybody could list.
         lanes = max(resource.lanes, len(problem.stages))
         return {"lanes": lanes, "ready_us": (0,) * lanes}
 
