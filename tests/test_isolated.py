@@ -6,12 +6,14 @@ import gc
 import os
 import select
 import signal
+import socket
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, suppress
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, Unpack
 
@@ -25,6 +27,7 @@ from leo_backends import tflite
 from leo_backends.cpu import OWN, CpuBackend
 from leo_backends.isolated.back_off import BackOff
 from leo_backends.isolated.kernel import IsolatedKernel, load
+from leo_backends.isolated.messages import Open
 from leo_backends.isolated.operators import digest
 from leo_backends.isolated.stages import IsolatedStages
 from leo_backends.process import Worker
@@ -732,6 +735,21 @@ def test_a_program_that_is_killed_takes_it_along(how: str, tmp_path: Path) -> No
         program.kill()
         wait_for_end(process)
     assert set(Path("/dev/shm").iterdir()) == shared
+
+
+def test_a_process_says_nothing_of_a_program_that_has_gone_before_it_could_answer() -> None:
+    ours, theirs = socket.socketpair()
+    with theirs:
+        with Connection(ours.detach()) as connection:
+            connection.send(Open("cpu", 1))
+        ended = subprocess.run(
+            [sys.executable, "-c", f"from leo_backends.isolated.worker import main; main({theirs.fileno()})"],
+            pass_fds=(theirs.fileno(),),
+            env=dict(os.environ, PYTHONPATH=os.pathsep.join(sys.path)),
+            capture_output=True,
+            text=True,
+        )
+    assert (ended.returncode, ended.stderr) == (0, "")
 
 
 def test_a_program_that_ends_without_closing_says_nothing_of_its_processes() -> None:

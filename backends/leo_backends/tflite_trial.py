@@ -94,14 +94,15 @@ def main(descriptor: int) -> None:
     """The worker: run each model that it is sent once, until the socket closes."""
     _limit_memory()
     connection = Connection(descriptor)
-    while True:
-        try:
-            model: Tried = connection.recv()
-        except (EOFError, ConnectionResetError):
-            return
-        try:
-            model.run_once()
-        except BackendError as error:
-            connection.send(error)
-        else:
-            connection.send(None)
+    with suppress(ConnectionError):  # Whoever asked may have gone before it is answered.
+        while True:
+            try:
+                model: Tried = connection.recv()
+            except EOFError:
+                return
+            try:
+                model.run_once()
+            except BackendError as error:
+                connection.send(error)
+            else:
+                connection.send(None)

@@ -49,12 +49,13 @@ def main(descriptor: int) -> None:
     connection = Connection(descriptor)
     try:
         opened: Open = connection.recv()
-    except EOFError:  # It was a spare one that nobody needed.
+    except (EOFError, OSError):  # It was a spare one that nobody needed.
         return
     tflite.TRIALS.leave_out()
     backend = CpuBackend(Processor(name=opened.processor, backend="cpu", options={"threads": opened.threads}))
-    connection.send(None)
+    # Whoever wanted it may have gone meanwhile: then it ends like this without a word, too.
     with suppress(OSError), socket.socket(fileno=os.dup(descriptor)) as kernels:
+        connection.send(None)
         (dump,) = receive_files(kernels, 1)
         faulthandler.enable(dump)
         while files := receive_files(kernels, 2):

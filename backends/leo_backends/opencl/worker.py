@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import warnings
+from contextlib import suppress
 from itertools import count
 from multiprocessing.connection import Connection
 from multiprocessing.reduction import send_handle
@@ -25,15 +26,16 @@ def main(descriptor: int) -> None:
     warnings.simplefilter("ignore")  # Nobody reads them here; what matters is answered.
     connection = Connection(descriptor)
     worker = _Worker(connection)
-    while True:
-        try:
-            request = connection.recv()
-        except (EOFError, ConnectionResetError):
-            break
-        try:
-            worker.answer(request)
-        except BackendError as error:
-            connection.send(error)
+    with suppress(ConnectionError):  # Whoever asked may have gone before it is answered.
+        while True:
+            try:
+                request = connection.recv()
+            except EOFError:
+                break
+            try:
+                worker.answer(request)
+            except BackendError as error:
+                connection.send(error)
     os._exit(0)  # A driver's own farewell may hang.
 
 
